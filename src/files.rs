@@ -3,14 +3,17 @@
 //! In: a path and a closure that writes. Out: the complete file, or the old one untouched and the
 //! temporary one gone.
 
+mod place;
 #[cfg(test)]
 mod tests;
+
+pub use place::{absolute, real};
 
 use crate::error::{Error, Kind, Result, in_one_line};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// Writes `path` through `fill`. The file appears under its name only when `fill` succeeded and the
@@ -359,35 +362,13 @@ pub fn require_room(path: &Path) -> Result<()> {
     fs::remove_file(&probe).map_err(|e| Error::io("write in", path, &e))
 }
 
-/// Where a path leads, without `.`, `..` and links, whether or not there is something yet.
+/// Removes a file; that it is not there is no error.
 ///
 /// # Errors
-/// [`Kind::Io`] when there is no current folder.
-pub fn real(path: &Path) -> Result<PathBuf> {
-    /// As many as Linux follows.
-    const LINKS: usize = 40;
-    follow(path, LINKS)
-}
-
-fn follow(path: &Path, links: usize) -> Result<PathBuf> {
-    let mut real = PathBuf::new();
-    for part in std::path::absolute(path).map_err(|e| Error::io("find", path, &e))?.components() {
-        match part {
-            Component::CurDir => {}
-            // What stands before it has no links any more, so its parent is the folder above.
-            Component::ParentDir => {
-                real.pop();
-            }
-            _ => {
-                real.push(part);
-                if let Ok(found) = real.canonicalize() {
-                    real = found;
-                } else if let (Ok(next), true) = (fs::read_link(&real), links > 0) {
-                    // Nothing is there yet, but the link says where it will be.
-                    real = follow(&folder_of(&real).join(next), links - 1)?;
-                }
-            }
-        }
+/// [`Kind::Io`] with the path.
+pub fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, &e)),
+        _ => Ok(()),
     }
-    Ok(real)
 }

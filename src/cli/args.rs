@@ -1,39 +1,28 @@
 //! What can be typed: clap definitions, pure data.
 
 use super::arrange::ArrangeArgs;
-use super::augment::{AugmentArgs, AugmentCommandArgs};
+use super::augment::AugmentCommandArgs;
 use super::bench::BenchArgs;
 use super::check::CheckArgs;
 use super::emulate::EmulateArgs;
 use super::evaluate::EvaluateArgs;
 use super::export::ExportArgs;
+use super::extract::ExtractArgs;
+use super::finetune::{DemoArgs, FinetuneArgs};
+use super::fit::FitArgs;
 use super::look::{CompareArgs, ReportArgs};
 use super::notebook::NotebookArgs;
 use super::predict::PredictArgs;
 use super::resume::ResumeArgs;
-use super::train::{HeadArgs, TrainArgs};
-use super::values::{
-    classes, fraction, kernels, launches, pooling, positive, precision, preprocess, rate, resize, share,
-    size, variant, whole, width,
-};
+use super::summary::SummaryArgs;
+use super::values::{kernels, launches, precision, preprocess, resize, size, variant};
 use super::weights::WeightsArgs;
 use crate::data::Resize;
 use crate::device::{DeviceName, Kernels, Launches, Precision};
-use crate::model::{Pooling, Preprocess, Variant};
+use crate::model::{Preprocess, Variant};
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
-
-/// Learning rate of a classifier on the frozen base, if none is given; help texts repeat what begins here.
-pub const HEAD_RATE: f32 = 2e-5;
-/// The same where it takes means or has no hidden layer: fewer weights, and less to overfit with (docs/accuracy.md).
-pub const SMALL_HEAD_RATE: f32 = 1e-4;
-/// The same where it is one layer on means, whose 512 weights a class take the longest to grow.
-pub const SMALLEST_HEAD_RATE: f32 = 1e-3;
-/// That of the second stage.
-pub const RATE: f32 = 1e-5;
-/// The first layer that learns in it.
-pub const UNFREEZE_FROM: &str = "block5_conv1";
 
 /// Fine-tune VGG16 on your own images.
 #[derive(Debug, Parser)]
@@ -173,203 +162,11 @@ pub struct ReadingArgs {
     pub no_cache: bool,
 }
 
-/// `summary`
-#[derive(Args, Debug)]
-pub struct SummaryArgs {
-    /// A run whose network to show; otherwise the network that the options describe
-    #[arg(value_name = "RUN", conflicts_with_all = ["network", "size", "include_top", "pooling", "units", "classes", "dropout"])]
-    pub run: Option<PathBuf>,
-    /// Network
-    #[arg(long, value_name = "NAME", default_value = "vgg16", value_parser = variant())]
-    pub network: Variant,
-    /// Image size in pixels: one number, or HEIGHTxWIDTH; 150 if not given, with --include-top 224
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    pub size: Option<[usize; 2]>,
-    /// With the ImageNet classifier (fc1, fc2, predictions) on top, which takes images of 224x224
-    #[arg(long, conflicts_with_all = ["pooling", "units", "classes", "dropout"])]
-    pub include_top: bool,
-    /// With the book's classifier on top: a hidden layer of N units, or none for 0; 256 if only another of these is given
-    #[arg(long, value_name = "N", value_parser = width)]
-    pub units: Option<usize>,
-    /// What that classifier takes of the last map: all its numbers, or the mean of each channel
-    #[arg(long, value_name = "HOW", value_parser = pooling())]
-    pub pooling: Option<Pooling>,
-    /// Classes of that classifier; two, as by default, make one sigmoid unit
-    #[arg(long, value_name = "N", value_parser = classes)]
-    pub classes: Option<usize>,
-    /// Dropout of that classifier; none if not given
-    #[arg(long, value_name = "SHARE", value_parser = fraction::<f32>)]
-    pub dropout: Option<f32>,
-    /// Freeze the convolutional base
-    #[arg(long)]
-    pub freeze: bool,
-    /// Freeze everything before this layer
-    #[arg(long, value_name = "LAYER", conflicts_with = "freeze")]
-    pub unfreeze_from: Option<String>,
-}
-
-/// `extract`
-#[derive(Args, Debug)]
-pub struct ExtractArgs {
-    /// Folder with train/, validation/, test/, or with one folder per class
-    pub data: PathBuf,
-    /// Folder for the features, one file per split
-    #[arg(long, short, value_name = "FEATURES")]
-    pub output: PathBuf,
-    /// Write over features of other data, another part held out, or other settings
-    #[arg(long)]
-    pub force: bool,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub network: NetworkArgs,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub images: ImageArgs,
-    /// The last layer to run
-    #[arg(long, value_name = "LAYER", default_value = "block5_pool")]
-    pub layer: String,
-    /// Share of each class that becomes the validation split; 0 for none
-    #[arg(long, value_name = "SHARE", value_parser = fraction::<f32>)]
-    pub validation_split: Option<f32>,
-    /// Decides which images belong to that split
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>)]
-    pub seed: u64,
-    /// Images per pass
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
-    pub batch: usize,
-}
-
-/// `fit`
-#[derive(Args, Debug)]
-pub struct FitArgs {
-    /// Folder that `extract` wrote
-    pub features: PathBuf,
-    /// Folder for the run
-    #[arg(long, short, value_name = "RUN")]
-    pub output: PathBuf,
-    /// Write over a run that is there
-    #[arg(long)]
-    pub force: bool,
-    /// Passes over the training set
-    #[arg(long, value_name = "N", default_value_t = 30, value_parser = positive)]
-    pub epochs: usize,
-    /// Learning rate [default: 2e-5; with --pooling avg or --units 0 1e-4, with both 1e-3]
-    #[arg(long, value_name = "RATE", value_parser = rate)]
-    pub rate: Option<f32>,
-    /// Go on where an earlier run of the same command was stopped, or begin where there is none
-    #[arg(long, conflicts_with = "force")]
-    pub resume: bool,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub head: HeadArgs,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub train: TrainArgs,
-    /// Weights of the convolutional base, to be saved with the classifier; must be the ones the features were
-    /// extracted with
-    #[arg(long, value_name = "FILE")]
-    pub weights: Option<PathBuf>,
-}
-
-/// `finetune`
-#[derive(Args, Clone, Debug)]
-pub struct FinetuneArgs {
-    /// Folder with train/, validation/, test/, or with one folder per class
-    #[arg(required_unless_present = "config")]
-    pub data: Option<PathBuf>,
-    /// Take the whole job from a run.toml or job.toml; DATA, --seed, --weights and --validation-split, if given,
-    /// replace its own
-    #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "NetworkArgs", "pooling", "units", "dropout", "batch", "TrainArgs", "AugmentArgs", "preprocess", "resize", "head_epochs",
-        "head_rate", "unfreeze_from", "epochs", "rate", "keep_features", "cache_limit",
-    ])]
-    pub config: Option<PathBuf>,
-    /// Begin with the network of a finished run, its classifier included, and train it on; --dropout, --seed and
-    /// --validation-split, if not given, are that run's, and what it learned from or held out stays so
-    #[arg(long, value_name = "RUN", conflicts_with_all = [
-        "config", "network", "size", "pooling", "units", "preprocess", "resize", "weights",
-    ])]
-    pub from: Option<PathBuf>,
-    /// Folder for the run
-    #[arg(long, short, value_name = "RUN")]
-    pub output: PathBuf,
-    /// Share of each class that becomes the validation split, instead of the one in --config or --from; 0 for none
-    /// (needed if a --config job has a share but the data have a validation folder)
-    #[arg(long, value_name = "SHARE", value_parser = fraction::<f32>)]
-    pub validation_split: Option<f32>,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub job: JobArgs,
-}
-
-/// What `finetune` and `demo` share.
-#[derive(Args, Clone, Debug)]
-pub struct JobArgs {
-    /// Write over a run that is there
-    #[arg(long)]
-    pub force: bool,
-    /// Go on where an earlier run of the same command was stopped, bit for bit, or begin where there is none
-    #[arg(long, conflicts_with = "force")]
-    pub resume: bool,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub network: NetworkArgs,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub images: ImageArgs,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub head: HeadArgs,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub train: TrainArgs,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub augment: AugmentArgs,
-    /// Epochs with the base frozen; 0 leaves this stage out [default: 10; with --from 0]
-    #[arg(help_heading = "Stages", long, value_name = "N", value_parser = whole::<usize>)]
-    pub head_epochs: Option<usize>,
-    /// Learning rate while the base is frozen [default: 2e-5; with --pooling avg or --units 0 1e-4, with both 1e-3]
-    #[arg(help_heading = "Stages", long, value_name = "RATE", value_parser = rate)]
-    pub head_rate: Option<f32>,
-    /// The first layer that learns in the second stage [default: block5_conv1]
-    #[arg(help_heading = "Stages", long, value_name = "LAYER")]
-    pub unfreeze_from: Option<String>,
-    /// Epochs with the top of the base unfrozen; 0 leaves this stage out
-    #[arg(help_heading = "Stages", long, value_name = "N", default_value_t = 4, value_parser = whole::<usize>)]
-    pub epochs: usize,
-    /// Learning rate of the second stage [default: 1e-5]
-    #[arg(help_heading = "Stages", long, value_name = "RATE", value_parser = rate)]
-    pub rate: Option<f32>,
-    /// Keep the activations at the freeze boundary in RUN/features when done
-    #[arg(help_heading = "Stages", long)]
-    pub keep_features: bool,
-    /// Gigabytes that those activations may take on the disk; beyond, the frozen layers run in every epoch
-    #[arg(help_heading = "Stages", long, value_name = "GB", default_value_t = 20.0, value_parser = share)]
-    pub cache_limit: f64,
-}
-
-impl JobArgs {
-    /// Epochs with the base frozen, of a job that begins with a run's classifier or not.
-    pub fn head_epochs(&self, from: bool) -> usize {
-        self.head_epochs.unwrap_or(if from { 0 } else { 10 })
-    }
-}
-
-/// `demo`
-#[derive(Args, Debug)]
-pub struct DemoArgs {
-    /// Folder for the images and the run
-    #[arg(long, short, value_name = "DIR", default_value = "runs/demo")]
-    pub output: PathBuf,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub job: JobArgs,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::finetune::{RATE, UNFREEZE_FROM};
+    use crate::cli::train::{HEAD_RATE, SMALL_HEAD_RATE, SMALLEST_HEAD_RATE};
     use clap::CommandFactory;
 
     #[test]

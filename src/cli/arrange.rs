@@ -1,8 +1,9 @@
 //! The options of `arrange`.
 
 use super::values::{how, whole};
+use crate::data::Split;
 use crate::data::labels::Columns;
-use crate::task::{self, Amount, How, Pattern, Source, SplitName};
+use crate::task::{self, Amount, How, Pattern, Source};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -41,7 +42,7 @@ pub struct ArrangeArgs {
     /// (train=1000,test=500), for which the first are taken, in the order of the list or of the numbers in their names.
     /// The rest is left out
     #[arg(long, value_name = "SPLIT=N,…", value_delimiter = ',', value_parser = amount)]
-    pub splits: Vec<(SplitName, Amount)>,
+    pub splits: Vec<(Split, Amount)>,
     /// Column of what images belong to, such as a patient: those of one stay in one split
     #[arg(long, value_name = "COLUMN", requires = "labels", requires = "splits")]
     pub group_column: Option<String>,
@@ -86,10 +87,10 @@ impl ArrangeArgs {
 }
 
 /// `train=0.8`, `train=80%` or `train=1000`.
-fn amount(text: &str) -> Result<(SplitName, Amount), String> {
+fn amount(text: &str) -> Result<(Split, Amount), String> {
     let form = || format!("`{text}` is not SPLIT=SHARE or SPLIT=NUMBER, such as train=0.8 or train=1000");
     let (split, amount) = text.split_once('=').ok_or_else(form)?;
-    let split = SplitName::of_word(split.trim()).ok_or_else(|| {
+    let split = Split::of_word(split.trim()).ok_or_else(|| {
         format!("there is no split \"{split}\": train, validation and test are those there are")
     })?;
     let amount = amount.trim();

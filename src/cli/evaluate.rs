@@ -2,8 +2,12 @@
 
 use super::args::ReadingArgs;
 use super::predict::{FormatArg, LookArgs};
-use super::values::positive;
-use clap::{Args, ValueEnum};
+use super::reading;
+use super::values::{positive, split};
+use crate::data::Split;
+use crate::error::Result;
+use crate::task;
+use clap::Args;
 use std::path::PathBuf;
 
 /// `evaluate`
@@ -15,7 +19,7 @@ pub struct EvaluateArgs {
     pub data: PathBuf,
     /// Which split of DATA; by default the first there is of test, validation, train; of a folder without splits all
     /// images, or, if the run split it itself, those it held out
-    #[arg(long, value_enum, value_name = "SPLIT")]
+    #[arg(long, value_name = "SPLIT", value_parser = split())]
     pub split: Option<Split>,
     /// Images per pass
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
@@ -37,13 +41,21 @@ pub struct EvaluateArgs {
     pub look: LookArgs,
 }
 
-/// A split of a data folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Split {
-    /// `train/`
-    Train,
-    /// `validation/`, `val/` or `valid/`
-    Validation,
-    /// `test/`
-    Test,
+impl EvaluateArgs {
+    /// The job.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::error::Kind::Usage) for looks that cannot be.
+    pub fn job(self) -> Result<task::Evaluate> {
+        Ok(task::Evaluate {
+            run: self.run,
+            data: self.data,
+            split: self.split,
+            batch: self.batch,
+            reading: reading(self.reading),
+            look: self.look.look()?,
+            output: self.output.map(|path| task::Output { path, force: self.force }),
+            format: self.format.map(Into::into),
+        })
+    }
 }

@@ -1,6 +1,7 @@
 //! Options that change nothing: what was typed beside what makes it idle, in words.
 
-use super::args::{Cli, Command, JobArgs};
+use super::args::{Cli, Command};
+use super::finetune::JobArgs;
 use super::predict::{LookArgs, TtaArg};
 use crate::device::{DeviceName, Kernels, Launches};
 

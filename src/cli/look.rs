@@ -1,9 +1,9 @@
 //! The options of `report` and `compare`.
 
 use super::args::ReadingArgs;
-use super::evaluate::Split;
-use super::values::positive;
-use super::{reading, split};
+use super::reading;
+use super::values::{positive, split};
+use crate::data::Split;
 use crate::task;
 use clap::Args;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ pub struct ReportArgs {
     pub data: Option<PathBuf>,
     /// Which split of DATA; by default the first there is of test, validation, train; of a folder without splits all
     /// images, or, if the run split it itself, those it held out
-    #[arg(long, value_enum, value_name = "SPLIT")]
+    #[arg(long, value_name = "SPLIT", value_parser = split())]
     pub split: Option<Split>,
     /// Write the page to this file, .html, instead of the run's report.html
     #[arg(long, short, value_name = "FILE")]
@@ -39,7 +39,7 @@ impl ReportArgs {
         task::Report {
             run: self.run,
             data: self.data,
-            split: self.split.map(split),
+            split: self.split,
             batch: self.batch,
             reading: reading(self.reading),
             output: self.output.map(|path| task::Output { path, force: self.force }),

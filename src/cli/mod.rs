@@ -12,11 +12,15 @@ mod check;
 mod emulate;
 mod evaluate;
 mod export;
+mod extract;
+mod finetune;
+mod fit;
 mod idle;
 mod notebook;
 mod look;
 mod predict;
 mod resume;
+mod summary;
 mod there;
 mod train;
 mod values;
@@ -28,21 +32,16 @@ mod tests;
 use crate::device::{DeviceName, DeviceOptions, Kernels, Launches, Opened, Precision, no_launches};
 use crate::error::{Error, Kind, Result, visible};
 use crate::interrupt;
-use crate::model::{Head, Pooling};
 use crate::task::{self, Host, tell};
-use args::{
-    Cli, Command, FinetuneArgs, HEAD_RATE, ImageArgs, JobArgs, RATE, ReadingArgs, SMALL_HEAD_RATE,
-    SMALLEST_HEAD_RATE, UNFREEZE_FROM,
-};
+use args::{Cli, Command, ImageArgs, ReadingArgs};
 use clap::{Command as Clap, CommandFactory, FromArgMatches, ValueHint};
-use evaluate::Split;
+use finetune::FinetuneArgs;
 use idle::{idle, is_idle};
 use std::any::TypeId;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use train::HeadArgs;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -116,78 +115,18 @@ fn run(cli: Cli) -> Result<()> {
         host.note(format_args!("{idle}"));
     }
     match cli.command {
-        Command::Summary(a) => task::summary(
-            &host,
-            &task::Summary {
-                run: a.run,
-                variant: a.network,
-                size: a.size,
-                top: match (a.units, a.pooling, a.classes, a.dropout) {
-                    _ if a.include_top => task::Top::ImageNet,
-                    (None, None, None, None) => task::Top::None,
-                    (units, pooling, classes, dropout) => task::Top::Head(Head {
-                        pooling: pooling.unwrap_or_default(),
-                        units: units.unwrap_or(256),
-                        dropout: dropout.unwrap_or(0.0),
-                        classes: classes.unwrap_or(2),
-                    }),
-                },
-                freeze: a.freeze,
-                unfreeze_from: a.unfreeze_from,
-            },
-        ),
-        Command::Extract(a) => task::extract(
-            &host,
-            &task::Extract {
-                data: a.data,
-                output: a.output,
-                force: a.force,
-                variant: a.network.network,
-                size: a.network.size,
-                images: images(a.images)?,
-                layer: a.layer,
-                validation_split: held_out(a.validation_split),
-                seed: a.seed,
-                batch: a.batch,
-            },
-        ),
-        Command::Fit(a) => task::fit(
-            &host,
-            &task::Fit {
-                features: a.features,
-                output: a.output,
-                begin: begin(a.force, a.resume),
-                stage: a.train.stage(
-                    "head",
-                    None,
-                    a.epochs,
-                    a.rate.unwrap_or(head_rate(a.head.pooling, a.head.units)),
-                )?,
-                head: head(&a.head, None),
-                weights: a.weights,
-            },
-        ),
+        Command::Summary(a) => task::summary(&host, &a.job()),
+        Command::Extract(a) => task::extract(&host, &a.job()?),
+        Command::Fit(a) => task::fit(&host, &a.job()?),
         Command::Finetune(a) => {
-            if a.config.is_none() && a.job.augment.given() && a.job.augment.parameters()?.is_none() {
+            if a.augments_nothing()? {
                 host.note("these augmentation options change no image");
             }
-            task::finetune(&host, &finetune_or_config(a)?)
+            task::finetune(&host, &a.job()?)
         }
         Command::Notebook(a) => a.run(&host),
         Command::Resume(a) => task::resume(&host, &a.run, a.data, a.rate_factor, reading(a.reading)),
-        Command::Evaluate(a) => task::evaluate(
-            &host,
-            &task::Evaluate {
-                run: a.run,
-                data: a.data,
-                split: a.split.map(split),
-                batch: a.batch,
-                reading: reading(a.reading),
-                look: a.look.look()?,
-                output: a.output.map(|path| task::Output { path, force: a.force }),
-                format: a.format.map(Into::into),
-            },
-        ),
+        Command::Evaluate(a) => task::evaluate(&host, &a.job()?),
         Command::Predict(a) => task::predict(&host, &a.job()?),
         Command::Arrange(a) => task::arrange(&host, &a.job()),
         Command::Check(a) => task::check(&host, &a.job()),
@@ -195,10 +134,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Report(a) => task::report(&host, &a.job()),
         Command::Compare(a) => task::compare(&host, &a.job()),
         Command::Export(a) => task::export(&host, &a.job()?),
-        Command::Demo(a) => {
-            let job = finetune(PathBuf::new(), PathBuf::new(), None, a.job, None)?;
-            task::demo(&host, &task::Demo { output: a.output, job })
-        }
+        Command::Demo(a) => task::demo(&host, &a.job()?),
         Command::Weights(a) => a.run(&host),
         Command::Devices => task::devices(&host, cli.threads.map(usize::from)),
         Command::Bench(a) => task::bench(
@@ -283,111 +219,9 @@ fn default_cache() -> Option<PathBuf> {
     env("VGG_FT_CACHE").map(PathBuf::from).or_else(|| Some(caches()?.join("vgg-ft")))
 }
 
-fn split(name: Split) -> task::SplitName {
-    match name {
-        Split::Train => task::SplitName::Train,
-        Split::Validation => task::SplitName::Validation,
-        Split::Test => task::SplitName::Test,
-    }
-}
-
-/// What is not given is as `from` has it, a run that the job begins with.
-fn head(a: &HeadArgs, from: Option<&task::Origin>) -> task::HeadOptions {
-    let dropout = a.dropout.unwrap_or_else(|| from.map_or(0.5, task::Origin::dropout));
-    let seed = a.seed.unwrap_or_else(|| from.map_or(1, task::Origin::seed));
-    task::HeadOptions { pooling: a.pooling, units: a.units, dropout, batch: a.batch, seed }
-}
-
-fn finetune_or_config(a: FinetuneArgs) -> Result<task::Finetune> {
-    let Some(file) = a.config else {
-        let (data, from) = (a.data.unwrap_or_default(), a.from);
-        let from = from.as_deref().map(task::Origin::open).transpose()?;
-        let share = a.validation_split.or_else(|| from.as_ref()?.validation_split(&data));
-        return finetune(data, a.output, held_out(share), a.job, from);
-    };
-    let begin = begin(a.job.force, a.job.resume);
-    let others = a.data.is_some() || a.validation_split.is_some() || a.job.head.seed.is_some();
-    let mut job = task::job_of(&file, a.data, a.output, begin, reading(a.job.images.reading))?;
-    if others {
-        job.named_digests.clear();
-    }
-    if a.validation_split.is_some() {
-        job.validation_split = held_out(a.validation_split);
-    }
-    if let Some(seed) = a.job.head.seed {
-        job.head.seed = seed;
-    }
-    if let Some(weights) = a.job.images.weights {
-        job.images.weights = Some(weights);
-    }
-    Ok(job)
-}
-
 /// A validation split as it was typed: 0 is none.
 fn held_out(share: Option<f32>) -> Option<f32> {
     share.filter(|share| *share != 0.0)
-}
-
-fn finetune(
-    data: PathBuf,
-    output: PathBuf,
-    validation_split: Option<f32>,
-    a: JobArgs,
-    from: Option<task::Origin>,
-) -> Result<task::Finetune> {
-    let mut a = a;
-    if let Some(run) = &from {
-        a.images.weights = Some(run.weights());
-    }
-    let augment = a.augment.parameters()?;
-    let mut stages = Vec::new();
-    let head_epochs = a.head_epochs(from.is_some());
-    if head_epochs > 0 {
-        let (pooling, units) =
-            from.as_ref().map_or((a.head.pooling, a.head.units), |run| (run.pooling(), run.units()));
-        let rate = a.head_rate.unwrap_or(head_rate(pooling, units));
-        stages.push(a.train.stage("head", None, head_epochs, rate)?);
-    }
-    if a.epochs > 0 {
-        let unfreeze_from = a.unfreeze_from.as_deref().unwrap_or(UNFREEZE_FROM);
-        stages.push(a.train.stage("finetune", Some(unfreeze_from), a.epochs, a.rate.unwrap_or(RATE))?);
-    }
-    stages.iter_mut().for_each(|stage| stage.augment.clone_from(&augment));
-    let job = task::Finetune {
-        data,
-        output,
-        begin: begin(a.force, a.resume),
-        validation_split,
-        variant: a.network.network,
-        size: a.network.size,
-        head: head(&a.head, from.as_ref()),
-        images: images(a.images)?,
-        stages,
-        keep_features: a.keep_features,
-        cache_limit: (a.cache_limit * 1e9) as u64,
-        test_images: None,
-        named_weights: None,
-        named_digests: Vec::new(),
-        trained_classifier: false,
-        named_classes: Vec::new(),
-        earlier: None,
-    };
-    let job = match from {
-        Some(run) => run.network(job)?,
-        None => job,
-    };
-    // Also where that stage is left out: a name that is wrong is wrong.
-    a.unfreeze_from.filter(|_| a.epochs == 0).map_or(Ok(()), |layer| job.can_unfreeze(&layer))?;
-    Ok(job)
-}
-
-/// At which a classifier learns on the frozen base, if nobody says.
-fn head_rate(pooling: Pooling, units: usize) -> f32 {
-    match (pooling, units) {
-        (Pooling::Average, 0) => SMALLEST_HEAD_RATE,
-        (Pooling::Average, _) | (Pooling::Flatten, 0) => SMALL_HEAD_RATE,
-        (Pooling::Flatten, _) => HEAD_RATE,
-    }
 }
 
 fn begin(force: bool, resume: bool) -> task::Begin {

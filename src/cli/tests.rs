@@ -9,7 +9,7 @@ use clap::Parser;
 fn job(words: &str) -> task::Finetune {
     let words = "vgg-ft finetune data -o run ".to_owned() + words;
     match Cli::try_parse_from(words.split_whitespace()).unwrap().command {
-        Command::Finetune(typed) => finetune_or_config(typed).unwrap(),
+        Command::Finetune(typed) => typed.job().unwrap(),
         other => panic!("{other:?}"),
     }
 }

@@ -8,9 +8,11 @@
 use super::args::Command;
 use super::augment::AugmentCommand;
 use super::weights::WeightsCommand;
-use crate::data::folder::{is_image_name, is_run, no_data};
+use crate::data::folder::{RUN, is_image_name, is_run, no_data};
+use crate::data::{Features, Split};
 use crate::error::{Error, Kind, Result};
 use crate::files::quoted;
+use crate::task::MODEL;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -54,13 +56,14 @@ impl For {
             }
             // Half of them are those of an extraction that was stopped, which `fit` says.
             Self::Features => {
-                let [whole, half] = ["", ".partial"].map(|end| path.join(format!("train.safetensors{end}")));
+                let whole = Features::path(path, Split::Train);
+                let half = Features::partial_path(path, Split::Train);
                 let none = !whole.exists() && !half.exists();
                 none.then(|| usage(format!("{name} holds no features")).fact("missing", whole.display()))
             }
             // It has one, though.
             Self::Weights if is_run(path) => {
-                let own = path.join("model.safetensors");
+                let own = path.join(MODEL);
                 let error = Error::new(Kind::Usage, format!("{name} is a run, not a file"));
                 Some(error.help(if own.exists() {
                     format!("its weights are in {}", quoted(&own))
@@ -107,7 +110,7 @@ pub fn there(command: &Command) -> Result<()> {
     }
     for (what, path) in &seen {
         // `compare` passes over what it cannot read.
-        if let (For::Run | For::Network, Err(e)) = (what, path.join("run.toml").try_exists())
+        if let (For::Run | For::Network, Err(e)) = (what, path.join(RUN).try_exists())
             && e.kind() == ErrorKind::PermissionDenied
             && !matches!(command, Command::Compare(_))
         {

@@ -3,9 +3,16 @@
 use super::values::{fraction, number, pooling, positive, rates, share, whole, width};
 use crate::error::Result;
 use crate::model::Pooling;
-use crate::task::{ClassWeights, OptimizerConfig, RuleName, StageConfig};
+use crate::task::{ClassWeights, HeadOptions, OptimizerConfig, Origin, RuleName, StageConfig};
 use crate::train::{Monitor, Schedule};
 use clap::{Args, ValueEnum};
+
+/// Learning rate of a classifier on the frozen base, if none is given; help texts repeat what begins here.
+pub const HEAD_RATE: f32 = 2e-5;
+/// The same where it takes means or has no hidden layer: fewer weights, and less to overfit with (docs/accuracy.md).
+pub const SMALL_HEAD_RATE: f32 = 1e-4;
+/// The same where it is one layer on means, whose 512 weights a class take the longest to grow.
+pub const SMALLEST_HEAD_RATE: f32 = 1e-3;
 
 /// How the classifier is built and trained.
 #[derive(Args, Clone, Debug)]
@@ -27,6 +34,28 @@ pub struct HeadArgs {
     /// given
     #[arg(long, value_name = "N", value_parser = whole::<u64>)]
     pub seed: Option<u64>,
+}
+
+impl HeadArgs {
+    /// The classifier; what is not given is as `from` has it, a run that the job begins with.
+    pub fn options(&self, from: Option<&Origin>) -> HeadOptions {
+        HeadOptions {
+            pooling: self.pooling,
+            units: self.units,
+            dropout: self.dropout.unwrap_or_else(|| from.map_or(0.5, Origin::dropout)),
+            batch: self.batch,
+            seed: self.seed.unwrap_or_else(|| from.map_or(1, Origin::seed)),
+        }
+    }
+}
+
+/// At which a classifier learns on the frozen base, if nobody says.
+pub fn head_rate(pooling: Pooling, units: usize) -> f32 {
+    match (pooling, units) {
+        (Pooling::Average, 0) => SMALLEST_HEAD_RATE,
+        (Pooling::Average, _) | (Pooling::Flatten, 0) => SMALL_HEAD_RATE,
+        (Pooling::Flatten, _) => HEAD_RATE,
+    }
 }
 
 /// How a stage is trained. What is not given is as in the book, with Keras' defaults.

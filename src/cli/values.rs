@@ -1,7 +1,7 @@
 //! Values as they are typed: text to numbers and names, or one line that says what to write instead.
 
 use super::train::RuleArg;
-use crate::data::{AngleUnit, Augment, FillMode, Resize};
+use crate::data::{AngleUnit, Augment, FillMode, Resize, Split};
 use crate::device::gpu::plan::CARDS;
 use crate::device::{Kernels, Launches, Precision};
 use crate::model::{Pooling, Preprocess, Variant};
@@ -73,6 +73,19 @@ pub fn angle_unit() -> impl TypedValueParser<Value = AngleUnit> {
 /// `reflect`.
 pub fn fill_mode() -> impl TypedValueParser<Value = FillMode> {
     one_of(FillMode::ALL.map(FillMode::name))
+}
+
+/// `test`; help says what its folder may be called.
+pub fn split() -> impl TypedValueParser<Value = Split> {
+    let named = |split: Split| {
+        PossibleValue::new(split.name()).help(match split {
+            Split::Train => "`train/`",
+            Split::Validation => "`validation/`, `val/` or `valid/`",
+            Split::Test => "`test/`",
+        })
+    };
+    PossibleValuesParser::new(Split::ALL.map(named))
+        .try_map(|name| Split::named(&name).ok_or("a split that is not known"))
 }
 
 /// `val_loss`.

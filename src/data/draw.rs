@@ -8,6 +8,7 @@ mod animal;
 pub mod canvas;
 mod scene;
 
+use super::Split;
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::interrupt;
@@ -76,18 +77,16 @@ pub fn draw(dir: &Path, images_per_class: &Counts, size: [usize; 2], seed: u64) 
     let Counts { train, validation, test } = *images_per_class;
     let mut jobs = Vec::new();
     let mut first = 0;
-    for (set, (name, count)) in
-        [("train", train), ("validation", validation), ("test", test)].iter().enumerate()
-    {
+    for (set, (split, count)) in Split::ALL.iter().zip([train, validation, test]).enumerate() {
         for (class, (folder, animal)) in CLASSES.iter().enumerate() {
-            let folder = dir.join(name).join(folder);
+            let folder = dir.join(split.name()).join(folder);
             files::create_dir(&folder)?;
-            jobs.extend((0..*count).map(|i| {
+            jobs.extend((0..count).map(|i| {
                 let path = folder.join(format!("{animal}.{}.png", first + u64::from(i)));
                 (path, class, counter(set, class, i))
             }));
         }
-        first += u64::from(*count);
+        first += u64::from(count);
     }
     jobs.into_par_iter().try_for_each(|(path, class, counter)| {
         interrupt::check()?;

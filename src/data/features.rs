@@ -7,9 +7,10 @@
 
 mod header;
 
+use super::Split;
 use super::recipe::{Recipe, broken_recipe};
 use crate::error::{Error, Kind, Result};
-use crate::files;
+use crate::files::{self, remove_if_there};
 use crate::shape::Shape;
 use header::{header, is_ours};
 use memmap2::Mmap;
@@ -31,6 +32,16 @@ pub struct Features {
 }
 
 impl Features {
+    /// The file of a split in a folder of features.
+    pub fn path(folder: &Path, split: Split) -> PathBuf {
+        folder.join(format!("{split}.safetensors"))
+    }
+
+    /// What that file is called while it grows.
+    pub fn partial_path(folder: &Path, split: Split) -> PathBuf {
+        partial(&Self::path(folder, split))
+    }
+
     /// Maps the file at `path`.
     ///
     /// # Errors
@@ -143,7 +154,7 @@ impl Writer {
 
     /// What is beside `path` while it is written; nothing where that is none of ours.
     pub fn beginnings(path: &Path) -> Vec<PathBuf> {
-        let [partial, progress] = ["partial", "progress"].map(|suffix| suffixed(path, suffix));
+        let (partial, progress) = (partial(path), progress(path));
         let ours = files::open_regular(&partial).is_ok_and(|mut file| is_ours(&mut file));
         if ours { vec![partial, progress] } else { Vec::new() }
     }
@@ -153,7 +164,7 @@ impl Writer {
     /// # Errors
     /// [`Kind::Usage`] for a file that is in the way; [`Kind::Io`] when it cannot be read.
     pub fn require_place(path: &Path) -> Result<()> {
-        let partial = suffixed(path, "partial");
+        let partial = partial(path);
         // A pipe would be opened for as long as nobody writes to it.
         let is_no_file = fs::metadata(&partial).is_ok_and(|found| !found.is_file());
         if is_no_file || File::open(&partial).is_ok_and(|mut file| !is_ours(&mut file)) {
@@ -174,7 +185,7 @@ impl Writer {
             return Ok(Begin::Complete(Box::new(found)));
         }
         let header = header(recipe, &key)?;
-        let partial = suffixed(path, "partial");
+        let partial = partial(path);
         let mut options = OpenOptions::new();
         // Not cut short here: it may be another's, which the lock will tell.
         options.read(true).write(true).create(true).truncate(false);
@@ -196,7 +207,7 @@ impl Writer {
         if done == 0 {
             // First what vouches for the rows, then the rows: the other way round a kill in between
             // would leave a promise about rows that are gone.
-            remove_if_there(&suffixed(path, "progress"))?;
+            remove_if_there(&progress(path))?;
             file.set_len(0).map_err(|e| Error::io("write", &partial, &e))?;
         }
         let mut writer = Self {
@@ -246,7 +257,7 @@ impl Writer {
     pub fn append(&mut self, values: &[f32]) -> Result<()> {
         self.file
             .write_all(bytemuck::cast_slice(values))
-            .map_err(|e| Error::io("write", &suffixed(&self.path, "partial"), &e))?;
+            .map_err(|e| Error::io("write", &partial(&self.path), &e))?;
         self.done += values.len() / self.row;
         let (rows, time) = Self::SAFE_EVERY;
         let since = self.since.elapsed();
@@ -262,9 +273,9 @@ impl Writer {
     pub fn make_safe(&mut self) -> Result<()> {
         self.file.sync_data().map_err(|e| Error::io("write", &self.path, &e))?;
         (self.safe, self.since) = (self.done, Instant::now());
-        let progress = Progress { key: self.key.clone(), by: self.by.clone(), rows: self.done };
-        let bytes = serde_json::to_vec(&progress).map_err(|e| broken_recipe(&e))?;
-        files::write_bytes(&suffixed(&self.path, "progress"), &bytes)
+        let reached = Progress { key: self.key.clone(), by: self.by.clone(), rows: self.done };
+        let bytes = serde_json::to_vec(&reached).map_err(|e| broken_recipe(&e))?;
+        files::write_bytes(&progress(&self.path), &bytes)
     }
 
     /// Gives the complete file its name.
@@ -288,9 +299,8 @@ impl Writer {
             .help("remove the file that ends in .partial, and give each vgg-ft a folder of its own"));
         }
         // In this order: what is complete and has no note of it would be begun again.
-        fs::rename(suffixed(&self.path, "partial"), &self.path)
-            .map_err(|e| Error::io("write", &self.path, &e))?;
-        remove_if_there(&suffixed(&self.path, "progress"))?;
+        fs::rename(partial(&self.path), &self.path).map_err(|e| Error::io("write", &self.path, &e))?;
+        remove_if_there(&progress(&self.path))?;
         let features = Features::open(&self.path)?;
         if features.key == self.key {
             Ok(features)
@@ -326,7 +336,7 @@ const IN_THE_WAY: &str = "vgg-ft has to write there: choose another folder, or r
 /// belong to this very extraction.
 fn safe_rows(path: &Path, file: &mut File, (key, by): (&str, &str), header: &[u8], whole: u64) -> usize {
     let mut vouched = || {
-        let bytes = files::read_regular(&suffixed(path, "progress")).ok()?;
+        let bytes = files::read_regular(&progress(path)).ok()?;
         let progress: Progress = serde_json::from_slice(&bytes).ok()?;
         let mut found = vec![0; header.len()];
         file.read_exact(&mut found).ok()?;
@@ -338,11 +348,12 @@ fn safe_rows(path: &Path, file: &mut File, (key, by): (&str, &str), header: &[u8
     vouched().unwrap_or(0)
 }
 
-fn remove_if_there(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, &e)),
-        _ => Ok(()),
-    }
+fn partial(path: &Path) -> PathBuf {
+    suffixed(path, "partial")
+}
+
+fn progress(path: &Path) -> PathBuf {
+    suffixed(path, "progress")
 }
 
 fn suffixed(path: &Path, suffix: &str) -> PathBuf {

@@ -261,12 +261,16 @@ pub struct Below {
     pub links: Vec<PathBuf>,
 }
 
-/// Files that make a folder a run, finished or stopped.
-const RUN: [&str; 2] = ["run.toml", "job.toml"];
+/// The file that makes a folder a finished run.
+pub const RUN: &str = "run.toml";
+/// That of a run which is being made, or was stopped.
+pub const JOB: &str = "job.toml";
+/// Either makes a folder a run.
+const OF_RUN: [&str; 2] = [RUN, JOB];
 
 /// Whether `dir` is the folder of a run.
 pub fn is_run(dir: &Path) -> bool {
-    RUN.iter().any(|name| dir.join(name).is_file())
+    OF_RUN.iter().any(|name| dir.join(name).is_file())
 }
 
 /// Why no images to learn from are in `path`, whatever it holds: it is there and no folder, or a run's.
@@ -323,7 +327,7 @@ fn walk(root: &Path, start: &OsStr, follow: &mut dyn FnMut(&Path, &Path) -> bool
     let mut open = vec![PathBuf::from(start)];
     while let Some(dir) = open.pop() {
         let entries = list(&root.join(&dir))?;
-        if entries.iter().any(|entry| !entry.is_dir && RUN.iter().any(|name| entry.name == *name)) {
+        if entries.iter().any(|entry| !entry.is_dir && OF_RUN.iter().any(|name| entry.name == *name)) {
             runs.push(dir);
             continue;
         }
@@ -354,7 +358,7 @@ fn holds_images(dir: &Path) -> Result<bool> {
     let mut open = vec![dir.to_owned()];
     while let Some(dir) = open.pop() {
         for Entry { name, is_dir, is_link } in list(&dir)? {
-            if !is_dir && (is_image_name(&name) || RUN.iter().any(|run| name == *run)) {
+            if !is_dir && (is_image_name(&name) || OF_RUN.iter().any(|run| name == *run)) {
                 return Ok(true);
             }
             if is_dir && !is_link {

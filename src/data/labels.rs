@@ -161,16 +161,6 @@ fn torn(line: u64, classes: &[String]) -> Error {
     error.help(help)
 }
 
-/// Which split a list means by `text`: "train", "validation" or "test".
-pub fn split_word(text: &str) -> Option<&'static str> {
-    match text.to_lowercase().as_str() {
-        "train" | "training" => Some("train"),
-        "validation" | "val" | "valid" | "dev" => Some("validation"),
-        "test" | "testing" => Some("test"),
-        _ => None,
-    }
-}
-
 /// A quote that is not closed makes one field of the lines that follow.
 fn unclosed(records: &[Record]) -> Option<String> {
     let several = || records.iter().filter(|(_, record)| record.iter().any(|field| field.contains('\n')));

@@ -31,9 +31,9 @@ pub use features::{Begin, Features, Writer};
 pub use folder::{Folder, Sample};
 pub use image::{Lost, Rgb8};
 pub use inputs::{Inputs, Loaded, LoadedAhead, Loading, Unreadable};
-pub use recipe::Recipe;
+pub use recipe::{HeldOut, Recipe, RecipeFile};
 pub use resize::{Resize, Size};
-pub use split::{Splits, Stays, rank};
+pub use split::{Split, Splits, Stays, rank};
 pub use survey::{Glance, survey};
 
 use crate::error::Result;

@@ -27,18 +27,63 @@ pub struct Recipe {
     pub precision: Precision,
     /// The last layer run.
     pub layer: String,
-    /// Where one folder was parted: the share of each class that was held out, and the seed that decided who.
+    /// Where one folder was parted, how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parted: Option<(f32, u64)>,
+    pub parted: Option<HeldOut>,
     /// Class names in label order.
     pub classes: Vec<String>,
-    /// Files relative to the split's folder, in row order, each with its size in bytes and the
-    /// sum of its pixels as they were read.
-    pub files: Vec<(String, u64, u64)>,
+    /// The images, in row order.
+    pub files: Vec<RecipeFile>,
     /// Shape of one row as a batch of one.
     pub row: Vec<usize>,
     /// Class of each row.
     pub labels: Vec<u32>,
+}
+
+/// What was held out of a folder for validation. It is written as a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "(f32, u64)", into = "(f32, u64)")]
+pub struct HeldOut {
+    /// The share of each class.
+    pub share: f32,
+    /// The seed that decided who.
+    pub seed: u64,
+}
+
+impl From<(f32, u64)> for HeldOut {
+    fn from((share, seed): (f32, u64)) -> Self {
+        Self { share, seed }
+    }
+}
+
+impl From<HeldOut> for (f32, u64) {
+    fn from(HeldOut { share, seed }: HeldOut) -> Self {
+        (share, seed)
+    }
+}
+
+/// An image that features were made of. It is written as a triple.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "(String, u64, u64)", into = "(String, u64, u64)")]
+pub struct RecipeFile {
+    /// Relative to the split's folder; what is no UTF-8 is replaced.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// The sum of its pixels as they were read.
+    pub sum: u64,
+}
+
+impl From<(String, u64, u64)> for RecipeFile {
+    fn from((name, bytes, sum): (String, u64, u64)) -> Self {
+        Self { name, bytes, sum }
+    }
+}
+
+impl From<RecipeFile> for (String, u64, u64) {
+    fn from(RecipeFile { name, bytes, sum }: RecipeFile) -> Self {
+        (name, bytes, sum)
+    }
 }
 
 impl Recipe {
@@ -75,7 +120,9 @@ impl Recipe {
                 ("layer", recipe.layer.clone()),
                 (
                     "held out",
-                    recipe.parted.map_or("none".into(), |(share, seed)| format!("{share} by seed {seed}")),
+                    recipe
+                        .parted
+                        .map_or("none".into(), |HeldOut { share, seed }| format!("{share} by seed {seed}")),
                 ),
             ]
         };
@@ -102,6 +149,17 @@ pub(super) fn broken_recipe(error: &serde_json::Error) -> Error {
 mod tests {
     use super::*;
 
+    /// Features of earlier versions are known by this text.
+    #[test]
+    fn a_recipe_is_written_as_pairs_and_triples() {
+        let parted = HeldOut { share: 0.2, seed: 7 };
+        let file = RecipeFile { name: "cats/1.png".into(), bytes: 1, sum: u64::MAX };
+        let written = serde_json::to_string(&(parted, &file)).unwrap();
+        assert_eq!(written, r#"[[0.2,7],["cats/1.png",1,18446744073709551615]]"#);
+        let read: (HeldOut, RecipeFile) = serde_json::from_str(&written).unwrap();
+        assert_eq!(read, (parted, file));
+    }
+
     /// Every field is one or the other: a setting, in which another extraction differs, or of the images.
     #[test]
     fn a_setting_that_differs_is_named() {
@@ -117,7 +175,7 @@ mod tests {
             layer: "block5_pool".into(),
             parted: None,
             classes: vec!["cats".into(), "dogs".into()],
-            files: vec![("cats/1.png".into(), 1, 2)],
+            files: vec![RecipeFile { name: "cats/1.png".into(), bytes: 1, sum: 2 }],
             row: vec![1, 1, 1, 512],
             labels: vec![0],
         };
@@ -133,7 +191,12 @@ mod tests {
             (Recipe { resize: "bilinear".into(), ..plain.clone() }, "resize", "nearest", "bilinear"),
             (Recipe { precision: Precision::Bf16, ..plain.clone() }, "precision", "f32", "bf16"),
             (Recipe { layer: "block4_pool".into(), ..plain.clone() }, "layer", "block5_pool", "block4_pool"),
-            (Recipe { parted: Some((0.5, 7)), ..plain.clone() }, "held out", "none", "0.5 by seed 7"),
+            (
+                Recipe { parted: Some(HeldOut { share: 0.5, seed: 7 }), ..plain.clone() },
+                "held out",
+                "none",
+                "0.5 by seed 7",
+            ),
         ] {
             assert_eq!(plain.set_otherwise(&other), Some((name, there.into(), here.into())), "{name}");
             assert_eq!(plain.comparable(&other), name == "data", "{name}");

@@ -3,6 +3,10 @@
 //! In: a folder with `train/`, `validation/` and `test/`, or one of classes and a fraction. Out:
 //! [`Splits`] whose parts have the same classes. Images whose part is settled keep it ([`Stays`]).
 
+mod name;
+
+pub use name::Split;
+
 use super::endings::Endings;
 use super::folder::{self, Folder, Sample};
 use crate::error::{Error, Kind, Result};
@@ -34,13 +38,9 @@ pub enum Stays {
     Validation,
 }
 
-/// Names under which people keep the validation part.
-const VALIDATION: [&str; 3] = ["validation", "val", "valid"];
-
 /// Whether a folder of this name may be a part.
 pub fn is_part(name: &OsStr) -> bool {
-    let is = |part: &&str| name == *part;
-    is(&"train") || is(&"test") || VALIDATION.iter().any(is)
+    Split::ALL.iter().flat_map(|split| split.folders()).any(|folder| name == *folder)
 }
 
 impl Splits {
@@ -69,27 +69,43 @@ impl Splits {
         Self::read(data, None, 0, |_| Ok(()))
     }
 
-    /// The part called `split`, of data that have no train: the test split or else the validation split if none is named.
+    /// The parts that are there, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (Split, &Folder)> {
+        Split::ALL.into_iter().filter_map(|split| Some((split, self.get(split)?)))
+    }
+
+    /// A part, if it is there.
+    pub fn get(&self, split: Split) -> Option<&Folder> {
+        match split {
+            Split::Train => Some(&self.train),
+            Split::Validation => self.validation.as_ref(),
+            Split::Test => self.test.as_ref(),
+        }
+    }
+
+    /// The part `split`, of data that have no train: the test split or else the validation split if none is named.
     /// Each holds folders, and nothing lies beside them.
-    pub fn without_train(data: &Path, split: Option<&str>) -> Option<PathBuf> {
+    pub fn without_train(data: &Path, split: Option<Split>) -> Option<(Split, PathBuf)> {
         let entries = folder::list(data).ok()?;
         let folders = entries.iter().filter(|e| e.is_dir && !folder::is_hidden(&e.name));
         let names: Vec<_> = folders.map(|e| e.name.to_str()).collect();
-        let is_part =
-            |name: &Option<&str>| name.is_some_and(|name| name == "test" || VALIDATION.contains(&name));
-        if !names.iter().all(is_part) || entries.iter().any(|e| !e.is_dir && folder::is_image_name(&e.name)) {
+        let judges = |split: Split, name: &str| split != Split::Train && split.folders().contains(&name);
+        let is_judge = |name: &Option<&str>| {
+            name.is_some_and(|name| Split::ALL.iter().any(|&split| judges(split, name)))
+        };
+        if !names.iter().all(is_judge) || entries.iter().any(|e| !e.is_dir && folder::is_image_name(&e.name))
+        {
             return None;
         }
-        let called = |wanted: &'static [&str]| names.iter().flatten().find(|name| wanted.contains(name));
-        let test = || called(&["test"]);
-        let found = match split {
-            Some("test") => test(),
-            Some("validation") => called(&VALIDATION),
-            Some(_) => None,
-            None => test().or_else(|| called(&VALIDATION)),
+        let called = |split: Split| {
+            let name = names.iter().flatten().find(|name| judges(split, name))?;
+            Some((split, data.join(name)))
         };
-        let part = data.join(found?);
-        holds_folders(&part).map(|_| part)
+        let (split, part) = match split {
+            Some(split) => called(split),
+            None => called(Split::Test).or_else(|| called(Split::Validation)),
+        }?;
+        holds_folders(&part).map(|_| (split, part))
     }
 
     fn read(
@@ -167,7 +183,8 @@ impl Parts {
             return Ok(Self { train: None, validation: None, test: None, passed_over: Vec::new() });
         }
         let there = |name: &&str| names.iter().any(|n| n.to_str() == Some(name));
-        let found: Vec<&str> = VALIDATION.iter().filter(|name| there(name)).copied().collect();
+        let found: Vec<&str> =
+            Split::Validation.folders().iter().filter(|name| there(name)).copied().collect();
         if found.len() > 1 {
             let message = format!("{} has more than one validation folder", data.display());
             return Err(Error::new(Kind::Data, message)
@@ -235,9 +252,9 @@ fn require_classes(folder: &Folder) -> Result<()> {
     }
     let Some(names) = in_each(folder) else { return Ok(()) };
     let message = format!("the classes of {} look like the parts of a data set", folder.root.display());
-    let is_part = |class: &String| class == "test" || VALIDATION.contains(&class.as_str());
-    let help = match folder.classes.iter().find(|class| is_part(class)) {
-        Some(part) if folder.classes.iter().all(is_part) => {
+    let is_judge = |class: &String| class != "train" && is_part(OsStr::new(class));
+    let help = match folder.classes.iter().find(|class| is_judge(class)) {
+        Some(part) if folder.classes.iter().all(is_judge) => {
             format!("there is no train beside them: give {} itself", folder.root.join(part).display())
         }
         _ => "call them train, validation and test, as they are written here; or give the folder of one of them".into(),

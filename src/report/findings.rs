@@ -5,7 +5,7 @@
 use super::counted;
 use super::outcome::columns;
 use super::rows::csv_line;
-use crate::data::{Resize, Size};
+use crate::data::{Resize, Size, Split};
 use crate::error::in_one_line;
 use crate::files;
 use serde::{Serialize, Serializer};
@@ -141,7 +141,7 @@ pub struct Finding {
     /// What it is.
     pub what: What,
     /// The image's split.
-    pub split: &'static str,
+    pub split: Split,
     /// Its class.
     pub class: String,
     /// Its file.
@@ -182,8 +182,8 @@ pub struct Findings {
     pub size: Size,
     /// The way to that size.
     pub resize: Resize,
-    /// Names of the splits that are there.
-    pub splits: Vec<&'static str>,
+    /// The splits that are there.
+    pub splits: Vec<Split>,
     /// In the order of the classes.
     pub classes: Vec<ClassLook>,
     /// Of all classes together.
@@ -211,7 +211,7 @@ impl Findings {
         let (data, classes) = (files::line(&self.data), self.classes.len());
         let mut text = format!("{data}: {} of {classes} classes\n\n", counted(images, "image"));
         let mut head = vec![String::new()];
-        head.extend(self.splits.iter().map(|split| (*split).to_owned()));
+        head.extend(self.splits.iter().map(Split::to_string));
         if self.splits.len() > 1 {
             head.push("all".into());
         }
@@ -297,7 +297,7 @@ impl Findings {
             csv.extend(csv_line(&[
                 finding.what.name().to_owned(),
                 finding.what.is_problem().to_string(),
-                finding.split.to_owned(),
+                finding.split.to_string(),
                 finding.class.clone(),
                 files::shown(&finding.path),
                 finding.other.as_deref().map(files::shown).unwrap_or_default(),

@@ -6,6 +6,7 @@
 //! completed in the same way, and anything else that lies there is written anew.
 //! Formats: tensorflow/core/lib/io/record_writer.h, tensorflow/core/util/event.proto, RFC 3720 (CRC-32C).
 
+use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::proto::Message;
@@ -14,51 +15,32 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
-/// Whose figures a file holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Of training, with the learning rate.
-    Train,
-    /// Of validation.
-    Validation,
-}
-
-impl Part {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Train, Self::Validation];
-
-    /// The sub-folder, which is the run's name in TensorBoard.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Validation => "validation",
+/// Tags and values of an epoch, of training (with the learning rate) or of validation.
+fn scalars(split: Split, epoch: &Epoch) -> Vec<(&'static str, f64)> {
+    match split {
+        Split::Train => vec![
+            ("epoch_loss", epoch.loss),
+            ("epoch_accuracy", epoch.accuracy),
+            ("epoch_learning_rate", epoch.rate),
+        ],
+        Split::Validation => {
+            let both = [("epoch_loss", epoch.val_loss), ("epoch_accuracy", epoch.val_accuracy)];
+            both.into_iter().filter_map(|(tag, value)| Some((tag, value?))).collect()
         }
-    }
-
-    /// Tags and values of an epoch.
-    fn scalars(self, epoch: &Epoch) -> Vec<(&'static str, f64)> {
-        match self {
-            Self::Train => vec![
-                ("epoch_loss", epoch.loss),
-                ("epoch_accuracy", epoch.accuracy),
-                ("epoch_learning_rate", epoch.rate),
-            ],
-            Self::Validation => {
-                let both = [("epoch_loss", epoch.val_loss), ("epoch_accuracy", epoch.val_accuracy)];
-                both.into_iter().filter_map(|(tag, value)| Some((tag, value?))).collect()
-            }
-        }
+        // It is no matter of epochs.
+        Split::Test => Vec::new(),
     }
 }
 
-/// The file of one part; empty if there is nothing to say. `began` is in seconds since 1970.
-pub fn events(history: &History, part: Part, began: u64) -> Vec<u8> {
+/// The file of one split, whose sub-folder is the run's name in TensorBoard; empty if there is nothing to say. `began` is
+/// in seconds since 1970.
+pub fn events(history: &History, split: Split, began: u64) -> Vec<u8> {
     let mut out = Vec::new();
     let mut clock = began as f64;
     // Epochs are counted from 0, as Keras does, and on through all stages.
     for (step, epoch) in history.epochs.iter().enumerate() {
         clock += epoch.seconds;
-        let scalars = part.scalars(epoch);
+        let scalars = scalars(split, epoch);
         if scalars.is_empty() {
             continue;
         }
@@ -78,8 +60,8 @@ pub fn events(history: &History, part: Part, began: u64) -> Vec<u8> {
 /// # Errors
 /// [`Kind::Io`](crate::error::Kind::Io) with the path.
 pub fn update(dir: &Path, history: &History, now: u64) -> Result<()> {
-    for part in Part::ALL {
-        update_part(&dir.join(part.name()), history, part, now)?;
+    for split in Split::EPOCH {
+        update_split(&dir.join(split.name()), history, split, now)?;
     }
     Ok(())
 }
@@ -87,10 +69,10 @@ pub fn update(dir: &Path, history: &History, now: u64) -> Result<()> {
 const BEFORE: &str = "events.out.tfevents.";
 const AFTER: &str = ".vgg-ft.v2";
 
-fn update_part(dir: &Path, history: &History, part: Part, now: u64) -> Result<()> {
+fn update_split(dir: &Path, history: &History, split: Split, now: u64) -> Result<()> {
     for (path, began) in there(dir) {
         let held = files::read_regular(&path).map_err(|e| Error::io("read", &path, &e))?;
-        let wanted = events(history, part, began);
+        let wanted = events(history, split, began);
         if let Some(rest) = wanted.strip_prefix(held.as_slice()) {
             let append = || OpenOptions::new().append(true).open(&path)?.write_all(rest);
             return append().map_err(|e| Error::io("write", &path, &e));
@@ -100,7 +82,7 @@ fn update_part(dir: &Path, history: &History, part: Part, now: u64) -> Result<()
     }
     let spent: f64 = history.epochs.iter().map(|epoch| epoch.seconds).sum();
     let began = now.saturating_sub(spent as u64);
-    let bytes = events(history, part, began);
+    let bytes = events(history, split, began);
     if bytes.is_empty() {
         return Ok(());
     }
@@ -186,13 +168,13 @@ mod tests {
     /// The first record as TensorFlow writes it, but for the time.
     #[test]
     fn a_file_begins_with_its_version() {
-        let out = events(&history(1), Part::Train, 0);
+        let out = events(&history(1), Split::Train, 0);
         assert_eq!(out[..8], 24u64.to_le_bytes());
         assert_eq!(out[12..21], [0x09, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(&out[21..36], b"\x1a\x0dbrain.Event:2");
         assert_eq!(out[8..12], masked(crc32c(&out[..8])).to_le_bytes());
         assert_eq!(out[36..40], masked(crc32c(&out[12..36])).to_le_bytes());
-        assert!(events(&history(0), Part::Train, 0).is_empty());
+        assert!(events(&history(0), Split::Train, 0).is_empty());
     }
 
     #[test]
@@ -204,15 +186,15 @@ mod tests {
         assert_eq!(began, 997, "two epochs of 1.5 s before 1000");
         update(dir.path(), &history(3), 2000).unwrap();
         let whole = fs::read(&path).unwrap();
-        assert_eq!((files().len(), &whole), (1, &events(&history(3), Part::Train, 997)));
+        assert_eq!((files().len(), &whole), (1, &events(&history(3), Split::Train, 997)));
         // Killed within a record.
         fs::write(&path, &whole[..whole.len() - 30]).unwrap();
         update(dir.path(), &history(4), 3000).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), events(&history(4), Part::Train, 997));
+        assert_eq!(fs::read(&path).unwrap(), events(&history(4), Split::Train, 997));
         // An epoch that was undone: the file is another one.
         update(dir.path(), &history(1), 4000).unwrap();
         assert_eq!(files().len(), 1);
-        assert_eq!(fs::read(&files()[0].0).unwrap(), events(&history(1), Part::Train, 3999));
+        assert_eq!(fs::read(&files()[0].0).unwrap(), events(&history(1), Split::Train, 3999));
     }
 
     #[test]

@@ -11,8 +11,9 @@ mod place;
 mod share;
 mod source;
 
+use super::Host;
 use super::output::{apart, folder_of_no_run};
-use super::{Host, SplitName};
+use crate::data::Split;
 use crate::data::labels::Columns;
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, quoted};
@@ -53,7 +54,7 @@ pub struct Arrange {
     /// What tells their classes.
     pub source: Source,
     /// How many images of each class go where; none for no splits, or those of the list.
-    pub splits: Vec<(SplitName, Amount)>,
+    pub splits: Vec<(Split, Amount)>,
     /// Draws who goes where; counts take the first if there is none.
     pub seed: Option<u64>,
     /// Which images belong together, by their paths, and are not parted.
@@ -82,7 +83,7 @@ struct Item {
     /// Position of its class.
     class: usize,
     /// Where the list puts it.
-    split: Option<SplitName>,
+    split: Option<Split>,
     /// What it belongs to, with the images of which it stays.
     group: Option<String>,
 }
@@ -116,7 +117,7 @@ pub fn arrange(host: &Host, job: &Arrange) -> Result<()> {
     if all < there {
         host.note(format_args!("{} left out: the splits ask for no more", counted_are(there - all, "image")));
     }
-    let names: Vec<&str> = parts.iter().map(|(split, _)| split.map_or("train", SplitName::name)).collect();
+    let names: Vec<&str> = parts.iter().map(|(split, _)| split.map_or("train", Split::name)).collect();
     let of_class = |class: usize| counts.iter().map(|of_split| of_split[class]).collect::<Vec<_>>();
     let text = text(job, &classes, &names, groups.as_ref(), &of_class);
     let row = |class: usize| json!({ "class": classes[class], "images": of_class(class) });

@@ -4,11 +4,11 @@
 //! see as a person does. Everything is decoded once, nothing is computed on a device, nothing is kept.
 
 use super::Host;
-use super::extract::{named, opened};
+use super::extract::opened;
 use super::images::passed_over;
 use super::output::{Output, apart};
 use super::remarks::uneven;
-use crate::data::{Copy, Folder, Glance, Likeness, Lost, Resize, Size, Splits, copies, survey};
+use crate::data::{Copy, Folder, Glance, Likeness, Lost, Resize, Size, Split, Splits, copies, survey};
 use crate::error::{Error, Kind, Result};
 use crate::model::classes::nearly_one;
 use crate::report::findings::{ClassLook, Finding, Findings, What};
@@ -48,14 +48,14 @@ pub fn check(host: &Host, job: &Check) -> Result<()> {
     }
     let splits = opened(host, &job.data, job.validation_split, job.seed)?;
     let mut seen = Vec::new();
-    for (name, folder) in named(&splits) {
-        let progress = host.progress(&format!("looking at {name}"), folder.len(), "images");
+    for (split, folder) in splits.iter() {
+        let progress = host.progress(&format!("looking at {split}"), folder.len(), "images");
         let want = (Size { h: job.size[0], w: job.size[1] }, job.resize);
         let glances = survey(folder, want, &|done| progress.set(done as u64), interrupt::flag())
-            .map_err(|error| error.context(format!("looking at {name}")))?;
-        progress.finish(&format!("{name:10} {}", counted(folder.len(), "image")));
+            .map_err(|error| error.context(format!("looking at {split}")))?;
+        progress.finish(&format!("{split:10} {}", counted(folder.len(), "image")));
         let of_split = glances.into_iter().enumerate();
-        seen.extend(of_split.map(|(at, glance)| Seen { split: name, folder, at, glance }));
+        seen.extend(of_split.map(|(at, glance)| Seen { split, folder, at, glance }));
     }
     let progress = host.progress("comparing", seen.len(), "images");
     let found = findings(job, &splits, &seen, &|done| progress.set(done as u64));
@@ -79,7 +79,7 @@ pub fn check(host: &Host, job: &Check) -> Result<()> {
 
 /// An image, and what it is like.
 struct Seen<'a> {
-    split: &'static str,
+    split: Split,
     folder: &'a Folder,
     /// Its place in the folder.
     at: usize,
@@ -107,7 +107,7 @@ fn findings(job: &Check, splits: &Splits, seen: &[Seen<'_>], progress: &(dyn Fn(
     let size = Size { h: job.size[0], w: job.size[1] };
     let mut findings = Vec::new();
     // Of each split the classes that training would have something of.
-    let readable: HashSet<(&str, u32)> =
+    let readable: HashSet<(Split, u32)> =
         seen.iter().filter(|one| one.glance.is_ok()).map(|one| (one.split, one.label())).collect();
     for one in seen {
         match &one.glance {
@@ -144,16 +144,16 @@ fn findings(job: &Check, splits: &Splits, seen: &[Seen<'_>], progress: &(dyn Fn(
     // Stable: the images stay in their order.
     findings.sort_by_key(|finding| finding.what);
 
-    let parts = named(splits);
-    let names: Vec<&'static str> = parts.iter().map(|(name, _)| *name).collect();
+    let there: Vec<Split> = splits.iter().map(|(split, _)| split).collect();
     let look = |class: Option<u32>| {
         let name = class.map_or("all", |class| &splits.train.classes[class as usize]);
         let of_class: Vec<&Seen<'_>> =
             seen.iter().filter(|one| class.is_none_or(|class| one.label() == class)).collect();
-        class_look(name, &names, &of_class)
+        class_look(name, &there, &of_class)
     };
     let labels: Vec<u32> = splits.train.files.iter().map(|file| file.label).collect();
-    let mut notes: Vec<String> = parts.iter().flat_map(|(name, folder)| passed_over(name, folder)).collect();
+    let mut notes: Vec<String> =
+        splits.iter().flat_map(|(split, folder)| passed_over(split.name(), folder)).collect();
     notes.extend(uneven(&splits.train.classes, &labels));
     notes.extend(nearly_one(&splits.train.classes));
     if splits.validation.is_none() && findings.iter().any(|f| f.what == What::Same || f.what == What::Alike) {
@@ -167,7 +167,7 @@ fn findings(job: &Check, splits: &Splits, seen: &[Seen<'_>], progress: &(dyn Fn(
         resize: job.resize,
         classes: (0..splits.train.classes.len() as u32).map(|class| look(Some(class))).collect(),
         all: look(None),
-        splits: names,
+        splits: there,
         findings,
         notes,
     }
@@ -204,7 +204,7 @@ fn copied(one: &Seen<'_>, other: &Seen<'_>, likeness: Likeness) -> What {
     }
 }
 
-fn class_look(name: &str, splits: &[&'static str], seen: &[&Seen<'_>]) -> ClassLook {
+fn class_look(name: &str, splits: &[Split], seen: &[&Seen<'_>]) -> ClassLook {
     let glances: Vec<&Glance> = seen.iter().filter_map(|one| one.glance.as_ref().ok()).collect();
     let median = |of: fn(&Glance) -> usize| {
         let mut sides: Vec<usize> = glances.iter().map(|glance| of(glance)).collect();

@@ -3,7 +3,7 @@
 use super::Host;
 use super::notebook;
 use super::output::Output;
-use super::run::{Config, JOB, is_held};
+use super::run::{Config, HISTORY, JOB, RUN, is_held};
 use crate::data::folder::is_run;
 use crate::error::{Error, Kind, Result};
 use crate::files;
@@ -41,13 +41,13 @@ pub fn compare(host: &Host, job: &Compare) -> Result<()> {
         let help = notebook::help(other)
             .unwrap_or_else(|| "give folders that `vgg-ft finetune` or `vgg-ft fit` wrote with -o".into());
         return Err(Error::new(Kind::Usage, format!("{} is not a run", other.display()))
-            .fact("missing", other.join("run.toml").display())
+            .fact("missing", other.join(RUN).display())
             .help(help));
     }
     let mut validated: Option<(&Path, String)> = None;
     let mut skipped = Vec::new();
     for other in others {
-        let reason = match other.join("run.toml").try_exists() {
+        let reason = match other.join(RUN).try_exists() {
             Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
                 Error::io("look into", other, &e).line()
             }
@@ -161,10 +161,10 @@ struct Run {
 
 impl Run {
     fn read(run: &Path) -> Result<(Line, Self)> {
-        let (finished, stopped) = (run.join("run.toml"), run.join(JOB));
+        let (finished, stopped) = (run.join(RUN), run.join(JOB));
         let whole = finished.exists();
         let config = Config::read(if whole { &finished } else { &stopped })?;
-        let csv = run.join("history.csv");
+        let csv = run.join(HISTORY);
         // A run that was stopped in its first epoch has none.
         let history = if whole || csv.exists() { History::load(&csv)? } else { History::default() };
         let last = history.epochs.last();
@@ -201,7 +201,7 @@ impl Run {
         let smoothing = config.training.stages.last().map(|stage| stage.label_smoothing);
         let unread = config.training.samples == [0, 0];
         let mut settings = serde_json::to_value(&config)
-            .map_err(|e| Error::new(Kind::Data, format!("{}: {e}", run.join("run.toml").display())))?;
+            .map_err(|e| Error::new(Kind::Data, format!("{}: {e}", run.join(RUN).display())))?;
         if unread {
             settings["training"]["samples"] = Value::Null;
         }

@@ -79,7 +79,7 @@ impl Listing {
     /// Of what was extracted.
     pub fn of_features(recipe: &Recipe) -> Self {
         let files = recipe.files.iter().zip(&recipe.labels);
-        Self(files.map(|((name, bytes, sum), &label)| (name.into(), label, *bytes, Some(*sum))).collect())
+        Self(files.map(|(file, &label)| ((&file.name).into(), label, file.bytes, Some(file.sum))).collect())
     }
 
     /// The same by the names that features have of images, in which what is no UTF-8 is replaced.

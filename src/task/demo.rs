@@ -1,5 +1,6 @@
 //! `demo`: an image set of our own and the main job on it, for a machine where none is at hand.
 
+use super::run::REPORT;
 use super::{Finetune, Host, finetune, output};
 use crate::data::draw::{Counts, draw};
 use crate::error::{Error, Kind, Result};
@@ -55,7 +56,7 @@ pub fn demo(host: &Host, demo: &Demo) -> Result<()> {
         "\nall about it is in {report}; try the model on one image:\n  {command} predict {run} {image}\n\
          and the same job on your own, one folder per class:\n  \
          {command} finetune DATA -o runs/mine --validation-split 0.2",
-        report = quoted(&run.join("report.html")),
+        report = quoted(&run.join(REPORT)),
         run = quoted(&run),
         image = quoted(&image),
     ));

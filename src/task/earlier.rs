@@ -7,9 +7,9 @@
 use super::contents::Listing;
 use super::evaluate::owns;
 use super::finetune::Finetune;
-use super::run::{EARLIER, JOB, MODEL, Run, TrainingConfig};
+use super::run::{EARLIER, JOB, MODEL, RUN, Run, TrainingConfig};
 use super::{Host, run};
-use crate::data::{Images, Splits, Stays};
+use crate::data::{Images, Split, Splits, Stays};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::model::classes::listed;
@@ -168,7 +168,7 @@ impl Earlier {
 
 /// The file in a run's folder that says what is done there, if one does.
 pub(super) fn job_file(folder: &Path) -> Option<PathBuf> {
-    ["run.toml", JOB].map(|name| folder.join(name)).into_iter().find(|file| file.exists())
+    [RUN, JOB].map(|name| folder.join(name)).into_iter().find(|file| file.exists())
 }
 
 /// The splits of `data` for a job that holds out a share of each class by `seed`, where an image stays in the part that it
@@ -238,7 +238,7 @@ pub(super) fn learned_elsewhere(
     host: &Host,
     job: &Finetune,
     (train, digest): (&Images, &str),
-    judges: &[(&str, Option<&Arc<Images>>)],
+    judges: &[(Split, Option<&Arc<Images>>)],
 ) {
     let is_model = |file: &&Path| file.file_name().is_some_and(|name| name == MODEL);
     if job.images.weights.as_deref().filter(is_model).is_none() && job.earlier.is_none() {
@@ -271,13 +271,13 @@ pub(super) fn learned_elsewhere(
     };
     // Of those another remark is made.
     let here: HashSet<u64> = train.sums.iter().copied().collect();
-    for (name, images) in judges {
+    for (split, images) in judges {
         let Some(images) = images else { continue };
         let seen = |sum: &u64| learned.contains(sum) && !here.contains(sum);
         let found: Vec<usize> = (0..images.len()).filter(|&i| seen(&images.sums[i])).collect();
         if let Some(&first) = found.first() {
             host.note(format_args!(
-                "in {name} {} among those that {} learned from, pixel for pixel, so its figures are too good; \
+                "in {split} {} among those that {} learned from, pixel for pixel, so its figures are too good; \
                  the first: {}",
                 counted_are(found.len(), "image"),
                 run.display(),

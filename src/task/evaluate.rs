@@ -14,8 +14,7 @@ use super::output::{Output, apart};
 use super::run::{Run, Stopped};
 use super::subject::Subject;
 use super::{Host, predict};
-use crate::data::labels::split_word;
-use crate::data::{Images, Source};
+use crate::data::{Images, Source, Split};
 use crate::device::Precision;
 use crate::error::{Error, Kind, Result};
 use crate::model::Network;
@@ -28,33 +27,6 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-/// A split by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SplitName {
-    /// `train/`
-    Train,
-    /// `validation/`
-    Validation,
-    /// `test/`
-    Test,
-}
-
-impl SplitName {
-    /// What lists and folders call so: `val`, `Training`.
-    pub fn of_word(text: &str) -> Option<Self> {
-        let word = split_word(text)?;
-        [Self::Train, Self::Validation, Self::Test].into_iter().find(|split| split.name() == word)
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Validation => "validation",
-            Self::Test => "test",
-        }
-    }
-}
-
 /// What to evaluate.
 #[derive(Clone, Debug)]
 pub struct Evaluate {
@@ -63,7 +35,7 @@ pub struct Evaluate {
     /// The data folder.
     pub data: PathBuf,
     /// Which split; the best one that is there if not given.
-    pub split: Option<SplitName>,
+    pub split: Option<Split>,
     /// Images per pass.
     pub batch: usize,
     /// How folders are read.
@@ -141,7 +113,8 @@ fn put(out: &mut BufWriter<std::fs::File>, path: &Path, bytes: &[u8]) -> Result<
 pub(super) struct Named {
     /// The file that was written.
     pub path: Option<String>,
-    pub split: Option<&'static str>,
+    /// The split that was judged, if it is one.
+    pub split: Option<Split>,
     pub folder: Option<String>,
     /// What to know of the figures: whether the run was trained on these images.
     pub note: Option<String>,

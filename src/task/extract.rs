@@ -8,7 +8,9 @@ use super::remarks::twice;
 use super::run::unlocked;
 use super::{Host, ImageOptions};
 use crate::data::split::in_each;
-use crate::data::{self, Begin, Features, Folder, Images, Recipe, Splits, Writer, batches};
+use crate::data::{
+    self, Begin, Features, Folder, HeldOut, Images, Recipe, RecipeFile, Split, Splits, Writer, batches,
+};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::graph::Tensor;
@@ -58,41 +60,41 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
     folder_of_no_run(&job.output)?;
     apart(&job.data, &job.output)?;
     let splits = opened(host, &job.data, job.validation_split, job.seed)?;
-    let images = named(&splits).into_iter().map(|(_, folder)| folder.len()).max().unwrap_or(0);
+    let images = splits.iter().map(|(_, folder)| folder.len()).max().unwrap_or(0);
     Estimate { architecture: &architecture, batch: job.batch, images, training: None }.check(host)?;
     let base = Base::open(host, job.images.weights.as_deref(), job.images.preprocess)?;
     let network = base.network(host, architecture, None)?;
-    let parted = job.validation_split.map(|share| (share, job.seed));
+    let parted = job.validation_split.map(|share| HeldOut { share, seed: job.seed });
     let from = From { variant: job.variant, base: &base, images: &job.images, batch: job.batch, parted };
-    let file = |name: &str| job.output.join(format!("{name}.safetensors"));
-    named(&splits).into_iter().try_for_each(|(name, _)| Writer::require_place(&file(name)))?;
-    for (name, folder) in named(&splits).into_iter().filter(|_| !job.force) {
-        From::nothing_lost(&file(name), &from.settings(host, &network, folder, job.size, last + 1))?;
+    let file = |split| Features::path(&job.output, split);
+    splits.iter().try_for_each(|(split, _)| Writer::require_place(&file(split)))?;
+    for (split, folder) in splits.iter().filter(|_| !job.force) {
+        From::nothing_lost(&file(split), &from.settings(host, &network, folder, job.size, last + 1))?;
     }
     former_splits_may_go(&splits, job)?;
     files::require_room(&job.output)?;
 
     // All of them before the long work: what is wrong with them is known then, and who is in two splits.
     let mut decoded = Vec::new();
-    for (name, folder) in named(&splits) {
-        let images = decode(host, name, folder, job.size, job.images.resize, &job.images.reading)?;
-        decoded.push((name, folder, Arc::new(images)));
+    for (split, folder) in splits.iter() {
+        let images = decode(host, split.name(), folder, job.size, job.images.resize, &job.images.reading)?;
+        decoded.push((split, folder, Arc::new(images)));
     }
     if let [(_, _, train), others @ ..] = &decoded[..] {
-        let others: Vec<_> = others.iter().map(|(name, _, images)| (*name, Some(images))).collect();
+        let others: Vec<_> = others.iter().map(|(split, _, images)| (*split, Some(images))).collect();
         twice(host, train, &others);
     }
     remove_former_splits(host, &splits, &job.output)?;
     let mut reports = Vec::new();
     let mut text = String::new();
-    for (name, folder, images) in decoded {
+    for (split, folder, images) in decoded {
         let unread = skipped(&folder.root, &images);
-        let path = file(name);
-        let features = from.images(host, &network, name, folder, &images, 0..last + 1, &path)?;
+        let path = file(split);
+        let features = from.images(host, &network, split, folder, &images, 0..last + 1, &path)?;
         let row = features.row();
         text += &format!("{}  {} x {:?}\n", files::line(&path), features.labels().len(), &row.axes()[1..]);
         reports.push(json!({
-            "split": name,
+            "split": split,
             "path": files::shown(&path),
             "images": features.labels().len(),
             "shape": &row.axes()[1..],
@@ -111,13 +113,12 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
 /// # Errors
 /// [`Kind::Usage`] naming the first, without `force`.
 fn former_splits_may_go(splits: &Splits, job: &Extract) -> Result<()> {
-    let is_former = |name: &&str| named(splits).iter().all(|(there, _)| there != name);
-    let file = |name: &str| job.output.join(format!("{name}.safetensors"));
+    let is_former = |split: &Split| splits.get(*split).is_none();
     let features = |path: &PathBuf| path.exists() && Features::open(path).is_ok();
-    let former = ["train", "validation", "test"]
-        .iter()
-        .filter(|name| is_former(name))
-        .map(|name| file(name))
+    let former = Split::ALL
+        .into_iter()
+        .filter(is_former)
+        .map(|split| Features::path(&job.output, split))
         .find(features);
     match former.filter(|_| !job.force) {
         None => Ok(()),
@@ -125,18 +126,15 @@ fn former_splits_may_go(splits: &Splits, job: &Extract) -> Result<()> {
             Kind::Usage,
             format!("{} is of a split that the data no longer has", path.display()),
         )
-        .fact("splits", named(splits).iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "))
+        .fact("splits", splits.iter().map(|(split, _)| split.name()).collect::<Vec<_>>().join(", "))
         .help("give the split its name again, choose another folder with -o, or remove the features with --force")),
     }
 }
 
 /// Features of a split that is no more would be taken for this data's.
 fn remove_former_splits(host: &Host, splits: &Splits, output: &Path) -> Result<()> {
-    for name in ["train", "validation", "test"] {
-        let path = output.join(format!("{name}.safetensors"));
-        if named(splits).iter().any(|(there, _)| *there == name) {
-            continue;
-        }
+    for split in Split::ALL.into_iter().filter(|split| splits.get(*split).is_none()) {
+        let path = Features::path(output, split);
         for beginning in Writer::beginnings(&path).iter().filter(|file| file.exists()) {
             std::fs::remove_file(beginning).map_err(|e| Error::io("remove", beginning, &e))?;
         }
@@ -184,18 +182,6 @@ pub(super) fn misleading(host: &Host, splits: &Splits) {
     }
 }
 
-/// The splits that are there, with their names.
-pub(super) fn named(splits: &Splits) -> Vec<(&'static str, &Folder)> {
-    [
-        ("train", Some(&splits.train)),
-        ("validation", splits.validation.as_ref()),
-        ("test", splits.test.as_ref()),
-    ]
-    .into_iter()
-    .filter_map(|(name, folder)| Some((name, folder?)))
-    .collect()
-}
-
 /// What activations are made from.
 pub(super) struct From<'a> {
     pub variant: Variant,
@@ -203,7 +189,7 @@ pub(super) struct From<'a> {
     pub images: &'a ImageOptions,
     pub batch: usize,
     /// As [`Recipe::parted`].
-    pub parted: Option<(f32, u64)>,
+    pub parted: Option<HeldOut>,
 }
 
 impl From<'_> {
@@ -214,7 +200,7 @@ impl From<'_> {
         &self,
         host: &Host,
         network: &Network,
-        name: &str,
+        split: Split,
         folder: &Folder,
         images: &Arc<Images>,
         range: Range<usize>,
@@ -229,7 +215,7 @@ impl From<'_> {
         }
         let mut writer = match Writer::begin(path, &recipe, &host.computes())? {
             Begin::Complete(features) => {
-                host.say(format_args!("{name}: features are there already, nothing to do"));
+                host.say(format_args!("{split}: features are there already, nothing to do"));
                 return Ok(*features);
             }
             Begin::From(writer) => writer,
@@ -238,7 +224,7 @@ impl From<'_> {
             unlocked(host, path);
         }
         if writer.done() > 0 {
-            host.say(format_args!("{name}: going on after {} of {}", writer.done(), images.len()));
+            host.say(format_args!("{split}: going on after {} of {}", writer.done(), images.len()));
         }
         let order = (writer.done() as u32..images.len() as u32).collect();
         let rule = self.images.preprocess.rule();
@@ -246,7 +232,7 @@ impl From<'_> {
         let source: Arc<dyn data::Source> = images.clone();
         let inputs =
             batches(source, order, self.batch)?.map(|batch| input(device, &batch?, images.size, rule));
-        through(host, network, name, images.len(), range, inputs, &mut writer)?;
+        through(host, network, split, images.len(), range, inputs, &mut writer)?;
         writer.finish()
     }
 
@@ -255,7 +241,7 @@ impl From<'_> {
         &self,
         host: &Host,
         network: &Network,
-        name: &str,
+        split: Split,
         features: &Features,
         range: Range<usize>,
         path: &Path,
@@ -275,7 +261,7 @@ impl From<'_> {
         let order: Vec<u32> = (writer.done() as u32..features.labels().len() as u32).collect();
         let device = host.device.as_ref();
         let inputs = order.chunks(self.batch).map(|indices| samples.batch(device, indices));
-        through(host, network, name, samples.len(), range, inputs, &mut writer)?;
+        through(host, network, split, samples.len(), range, inputs, &mut writer)?;
         writer.finish()
     }
 
@@ -338,12 +324,12 @@ fn last_layer(network: &Network, end: usize) -> String {
     end.checked_sub(1).map_or("input".into(), |last| network.architecture().layers()[last].name.clone())
 }
 
-/// Each image's name, size in bytes and sum of its pixels: files that changed places may have one length and date.
-fn seen(root: &Path, images: &Images) -> Result<Vec<(String, u64, u64)>> {
+/// The images as they were read: files that changed places may have one length and date.
+fn seen(root: &Path, images: &Images) -> Result<Vec<RecipeFile>> {
     let file = |(file, &sum): (&PathBuf, &u64)| {
         let path = root.join(file);
         let found = std::fs::metadata(&path).map_err(|e| Error::io("read", &path, &e))?;
-        Ok((file.to_string_lossy().into_owned(), found.len(), sum))
+        Ok(RecipeFile { name: file.to_string_lossy().into_owned(), bytes: found.len(), sum })
     };
     images.files.iter().zip(&images.sums).map(file).collect()
 }
@@ -351,7 +337,7 @@ fn seen(root: &Path, images: &Images) -> Result<Vec<(String, u64, u64)>> {
 fn through(
     host: &Host,
     network: &Network,
-    name: &str,
+    split: Split,
     total: usize,
     range: Range<usize>,
     inputs: impl Iterator<Item = Result<Tensor>>,
@@ -361,7 +347,7 @@ fn through(
     let began = Instant::now();
     let first = writer.done();
     // What an earlier run did is not this run's speed.
-    let progress = host.progress(&format!("{name} to {layer}"), total - first, "images");
+    let progress = host.progress(&format!("{split} to {layer}"), total - first, "images");
     let outcome = (|| {
         for x in inputs {
             interrupt::check()?;
@@ -385,7 +371,7 @@ fn through(
         // What was computed is worth keeping whatever stopped us; the first error is the one to tell.
         let _ = writer.make_safe();
         return outcome.map_err(|error| {
-            let kept = format!("extracting {name}, {} of {total} done", writer.done());
+            let kept = format!("extracting {split}, {} of {total} done", writer.done());
             let error = error.context(kept);
             match error.kind() {
                 Kind::Interrupted => error.help("the same command goes on from there"),
@@ -396,7 +382,7 @@ fn through(
     let seconds = began.elapsed().as_secs_f64();
     let images = writer.done() - first;
     progress.finish(&format!(
-        "{name:10} {images} x {layer} in {seconds:.1} s, {:.1} images/s",
+        "{split:10} {images} x {layer} in {seconds:.1} s, {:.1} images/s",
         images as f64 / seconds.max(1e-9)
     ));
     Ok(())

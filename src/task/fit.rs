@@ -2,6 +2,7 @@
 
 mod extracted;
 
+use super::base::Base;
 use super::contents::Listing;
 use super::course::StageConfig;
 use super::estimate::{Estimate, Keeps, Learning};
@@ -10,18 +11,18 @@ use super::output::{self, apart};
 use super::remarks::{few_steps, idle, unvalidated, unweighted};
 use super::report::{self, Judged, Material};
 use super::resume::{Job, conclude, take_over_cuts};
-use super::run::{Begin, Config, FORMAT, Folder, NetworkConfig, ResultConfig, TrainingConfig, told};
+use super::run::{Begin, Begun, Config, Folder, NetworkConfig, ResultConfig, Told, TrainingConfig, told};
 use super::stage::{Seen, Stages, ended_with};
 use super::{Host, Reading, limits};
-use crate::data::Features;
+use crate::data::{Features, Split};
 use crate::error::{Error, Kind, Result};
 use crate::files;
-use crate::model::{Head, Pooling};
+use crate::model::{Architecture, Head, Network, Pooling};
 use crate::report::Outcome;
 use crate::train::{FeatureSamples, History, Samples};
 use extracted::Extracted;
 use serde_json::{Value, json};
-use std::path::{PathBuf, absolute};
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// How the classifier is built and trained.
@@ -89,6 +90,71 @@ impl Fit {
 /// Of features, weights, device and files; [`Kind::Numeric`] when the loss diverges.
 pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let began = Instant::now();
+    let TakenUp { stage, begin, finished } = taken_up(host, job)?;
+    let plan = Plan::new(host, job, stage)?;
+    let mut config = plan.config(host, job)?;
+    if finished {
+        Folder::at(&job.output).same(host, &config)?;
+        // Features need no reading of images.
+        let reading = Reading { strict: false, cache: None, chosen: false };
+        let Told { text, json } = conclude(host, &job.output, None, reading)?;
+        return host.result(&text, &json);
+    }
+    let mut network = plan.base.network(host, plan.architecture.clone(), Some(job.head.seed))?;
+    plan.remark(host, job, begin)?;
+    let folder = Folder::begin(host, &job.output, begin, (&config, None))?;
+
+    let Plan { stage, extracted, from, .. } = &plan;
+    let train = samples(&extracted.train)?;
+    let validation = extracted.validation.as_ref().map(samples).transpose()?;
+    let (batch, resume) = ((job.head.batch, job.head.seed), begin == Begin::Resume);
+    let mut stages = Stages::new(host, &folder, batch, plan.classes(), resume, began)?;
+    for (at, features) in
+        [Some(&extracted.train), extracted.validation.as_ref()].into_iter().flatten().enumerate()
+    {
+        stages.see(at, Listing::of_features(&features.recipe), None)?;
+    }
+    folder.take_over(&config, None)?;
+    let before = stages.history.epochs.len();
+    let seen = Seen {
+        train: (*from, &train),
+        validation: validation.as_ref().map(|samples| (*from, samples as &dyn Samples)),
+    };
+    stages.run(0, stage, &mut network, &seen)?;
+
+    config.training.digests = stages.digests();
+    let history = &stages.history;
+    let trained = history.epochs.len() > before;
+    folder.model(host, &network, &config)?;
+    let mut seconds = stages.seconds();
+    let judged = plan.judge(host, job, &network, validation.as_ref())?;
+    let tested = judged.as_ref().filter(|_| extracted.test.is_some()).and_then(|judged| judged.as_ref().ok());
+    let tested = tested.map(|judged| judged.outcome().clone());
+    if tested.is_some() {
+        seconds = stages.seconds();
+    }
+    let result = figures(stage, history, tested.as_ref(), seconds);
+    config.result = Some(result);
+    folder.finish(&config)?;
+    let material = Material { folder: &job.output, config: &config, history, judged };
+    let text = text(job, &result, tested.as_ref()) + &report::attempt(host, &mut network, material)?;
+    let mut json = told(&job.output, Some(&config), history);
+    json["trained"] = trained.into();
+    json["test"] = if host.json { json!(tested) } else { Value::Null };
+    json["counters"] = host.counted().into();
+    host.result(&text, &json)
+}
+
+/// A job as its folder has it.
+struct TakenUp {
+    stage: StageConfig,
+    begin: Begin,
+    /// Whether its run is there and finished.
+    finished: bool,
+}
+
+/// `job`, which can be and has a place to be written to, with what a run that it goes on with has changed on the way.
+fn taken_up(host: &Host, job: &Fit) -> Result<TakenUp> {
     job.validate()?;
     host.introduce();
     output::folder(&job.output)?;
@@ -100,108 +166,71 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     if resume {
         take_over_cuts(&job.output, std::slice::from_mut(&mut stage))?;
     }
-    let extracted = Extracted::open(&job.features)?;
-    // The images may lie elsewhere, or nowhere, by now.
-    extracted.images().try_for_each(|root| apart(root, &job.output))?;
-    let classes = &extracted.recipe().classes;
-    let base = extracted.base(host, job.weights.as_deref())?;
-    let (architecture, from) = extracted.architecture(&job.head)?;
-    stage.suits(&architecture, classes)?;
-    let one = std::slice::from_ref(&stage);
-    let samples_of = extracted.samples();
-    let training =
-        Some(Learning { boundary: from, samples: samples_of, augmented: false, keeps: Keeps::of(one) });
-    Estimate { architecture: &architecture, batch: job.head.batch, images: 0, training }.tell(host)?;
-    let mut config = settings(host, job, (&extracted, &base.sha256), &stage)?;
-    if finished {
-        Folder::at(&job.output).same(host, &config)?;
-        // Features need no reading of images.
-        let reading = Reading { strict: false, cache: None, chosen: false };
-        let (text, value) = conclude(host, &job.output, None, reading)?;
-        return host.result(&text, &value);
-    }
-    let mut network = base.network(host, architecture, Some(job.head.seed))?;
-    idle(host, one, network.architecture())?;
-    if extracted.validation.is_none() {
-        unvalidated(host, one, "extract with --validation-split 0.2, or from data with a validation folder");
-    }
-    if !resume {
-        few_steps(host, one, job.head.batch, samples_of[0]);
-        unweighted(host, one, classes, extracted.train.labels());
-    }
-    let folder = Folder::begin(host, &job.output, begin, (&config, None))?;
-
-    let train = samples(&extracted.train)?;
-    let validation = extracted.validation.as_ref().map(samples).transpose()?;
-    let mut stages = Stages::new(host, &folder, (job.head.batch, job.head.seed), classes, resume, began)?;
-    let splits = [Some(&extracted.train), extracted.validation.as_ref()];
-    for (split, features) in splits.into_iter().flatten().enumerate() {
-        stages.see(split, Listing::of_features(&features.recipe), None)?;
-    }
-    folder.take_over(&config, None)?;
-    let before = stages.history.epochs.len();
-    let seen = Seen {
-        train: (from, &train),
-        validation: validation.as_ref().map(|samples| (from, samples as &dyn Samples)),
-    };
-    stages.run(0, &stage, &mut network, &seen)?;
-
-    config.training.digests = stages.digests();
-    let history = &stages.history;
-    let trained = history.epochs.len() > before;
-    folder.model(host, &network, &config)?;
-    let mut seconds = stages.seconds();
-    let judge = |name, features: &Features, samples: &FeatureSamples<'_>| {
-        let found = test(host, &network, (from, samples), classes, job.head.batch)?;
-        let root = (&features.recipe.root).into();
-        Ok(Judged::new(Which::Split(name), root, files_of(&features.recipe), found, report::FROM_FEATURES))
-    };
-    let mut tested: Option<Outcome> = None;
-    let judged = match (&extracted.test, extracted.validation.as_ref().zip(validation.as_ref())) {
-        (Some(features), _) => {
-            let judged = judge("test", features, &samples(features)?)?;
-            tested = Some(judged.outcome().clone());
-            seconds = stages.seconds();
-            Some(Ok(judged))
-        }
-        // For the report alone.
-        (None, Some((features, samples))) => Some(judge("validation", features, samples)),
-        (None, None) => None,
-    };
-    let result = figures(&stage, history, tested.as_ref(), seconds);
-    let mut text = match (result.val_accuracy, result.val_loss) {
-        (Some(accuracy), Some(loss)) => {
-            format!("{}  val_acc {accuracy:.4}  val_loss {loss:.4}", files::line(&job.output))
-        }
-        _ => format!("{}  acc {:.4}", files::line(&job.output), result.accuracy),
-    };
-    if let Some(found) = &tested {
-        text += &format!("\n\ntest\n{}", found.text());
-    }
-    config.result = Some(result);
-    folder.finish(&config)?;
-    let material = Material { folder: &job.output, config: &config, history, judged };
-    text += &report::attempt(host, &mut network, material)?;
-    let mut value = told(&job.output, Some(&config), history);
-    value["trained"] = trained.into();
-    value["test"] = if host.json { json!(tested) } else { Value::Null };
-    value["counters"] = host.counted().into();
-    host.result(&text, &value)
+    Ok(TakenUp { stage, begin, finished })
 }
 
-/// What is written down before the work begins: of these features, made with the base of this SHA-256.
-fn settings(
-    host: &Host,
-    job: &Fit,
-    (extracted, base): (&Extracted, &str),
-    stage: &StageConfig,
-) -> Result<Config> {
-    let recipe = extracted.recipe();
-    let whole = |path: &PathBuf| absolute(path).map_err(|e| Error::io("find", path, &e));
-    Ok(Config {
-        format: FORMAT,
-        vgg_ft: env!("CARGO_PKG_VERSION").into(),
-        network: NetworkConfig {
+/// What a job goes by.
+struct Plan {
+    stage: StageConfig,
+    extracted: Extracted,
+    /// The weights that the features were made with.
+    base: Base,
+    architecture: Architecture,
+    /// The layer at which features enter.
+    from: usize,
+}
+
+impl Plan {
+    /// That of `job`, whose one stage is `stage` by now.
+    fn new(host: &Host, job: &Fit, stage: StageConfig) -> Result<Self> {
+        let extracted = Extracted::open(&job.features)?;
+        // The images may lie elsewhere, or nowhere, by now.
+        extracted.images().try_for_each(|root| apart(root, &job.output))?;
+        let base = extracted.base(host, job.weights.as_deref())?;
+        let (architecture, from) = extracted.architecture(&job.head)?;
+        stage.suits(&architecture, &extracted.recipe().classes)?;
+        let plan = Self { stage, extracted, base, architecture, from };
+        let training = Some(Learning {
+            boundary: from,
+            samples: plan.extracted.samples(),
+            augmented: false,
+            keeps: Keeps::of(plan.stages()),
+        });
+        Estimate { architecture: &plan.architecture, batch: job.head.batch, images: 0, training }
+            .tell(host)?;
+        Ok(plan)
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.extracted.recipe().classes
+    }
+
+    fn stages(&self) -> &[StageConfig] {
+        std::slice::from_ref(&self.stage)
+    }
+
+    /// Remarks on the stage and on the features; those on the samples a run that goes on has had before.
+    fn remark(&self, host: &Host, job: &Fit, begin: Begin) -> Result<()> {
+        let (stages, extracted) = (self.stages(), &self.extracted);
+        idle(host, stages, &self.architecture)?;
+        if extracted.validation.is_none() {
+            unvalidated(
+                host,
+                stages,
+                "extract with --validation-split 0.2, or from data with a validation folder",
+            );
+        }
+        if begin != Begin::Resume {
+            few_steps(host, stages, job.head.batch, extracted.train.labels().len());
+            unweighted(host, stages, self.classes(), extracted.train.labels());
+        }
+        Ok(())
+    }
+
+    /// What is written down before the work begins.
+    fn config(&self, host: &Host, job: &Fit) -> Result<Config> {
+        let recipe = self.extracted.recipe();
+        let network = NetworkConfig {
             variant: recipe.variant.clone(),
             size: recipe.input,
             preprocess: recipe.preprocess.clone(),
@@ -210,25 +239,53 @@ fn settings(
             pooling: job.head.pooling,
             units: job.head.units,
             dropout: job.head.dropout,
-        },
-        training: TrainingConfig {
-            job: Job::Fit,
-            data: whole(&job.features)?,
-            weights: job.weights.as_ref().map(whole).transpose()?,
-            base_weights: base.to_owned(),
-            device: host.computes(),
-            precision: host.device.precision(),
-            seed: job.head.seed,
+        };
+        let (weights, base_weights) = (job.weights.as_deref(), &self.base.sha256);
+        let begun = Begun { job: Job::Fit, data: &job.features, weights, base_weights, head: &job.head };
+        let training = TrainingConfig {
             features: Some(recipe.settings_key()?),
-            validation_split: recipe.parted.map(|(share, _)| share),
-            split_seed: recipe.parted.map(|(_, seed)| seed),
-            batch: job.head.batch,
-            samples: extracted.samples(),
-            stages: vec![stage.clone()],
-            ..TrainingConfig::default()
-        },
-        result: None,
-    })
+            validation_split: recipe.parted.map(|parted| parted.share),
+            split_seed: recipe.parted.map(|parted| parted.seed),
+            samples: self.extracted.samples(),
+            stages: self.stages().to_vec(),
+            ..begun.training(host)?
+        };
+        Ok(Config::new(network, training))
+    }
+
+    /// What the network says of the test; where there is none, of the `validation`, for the report alone, which tells why
+    /// it cannot be had.
+    fn judge(
+        &self,
+        host: &Host,
+        job: &Fit,
+        network: &Network,
+        validation: Option<&FeatureSamples<'_>>,
+    ) -> Result<Option<Result<Judged>>> {
+        let judge = |split, features: &Features, samples: &FeatureSamples<'_>| {
+            let found = test(host, network, (self.from, samples), self.classes(), job.head.batch)?;
+            let (root, files) = ((&features.recipe.root).into(), files_of(&features.recipe));
+            Ok(Judged::new(Which::Split(split), root, files, found, report::FROM_FEATURES))
+        };
+        if let Some(features) = &self.extracted.test {
+            return Ok(Some(Ok(judge(Split::Test, features, &samples(features)?)?)));
+        }
+        let validation = self.extracted.validation.as_ref().zip(validation);
+        Ok(validation.map(|(features, samples)| judge(Split::Validation, features, samples)))
+    }
+}
+
+/// What came out, for people.
+fn text(job: &Fit, result: &ResultConfig, tested: Option<&Outcome>) -> String {
+    let run = files::line(&job.output);
+    let mut text = match (result.val_accuracy, result.val_loss) {
+        (Some(accuracy), Some(loss)) => format!("{run}  val_acc {accuracy:.4}  val_loss {loss:.4}"),
+        _ => format!("{run}  acc {:.4}", result.accuracy),
+    };
+    if let Some(found) = tested {
+        text += &format!("\n\ntest\n{}", found.text());
+    }
+    text
 }
 
 /// What the stage ended with, and what came out on the test.

@@ -52,65 +52,103 @@ pub fn decode(
     resize: Resize,
     reading: &Reading,
 ) -> Result<Images> {
-    let unread = folder.unread.images();
-    if let Some(unread) = unread.as_ref().filter(|_| reading.strict) {
-        return Err(Error::new(Kind::Data, format!("{name}: there are images in formats that are not read"))
-            .fact("there", unread)
-            .help("convert them, to .jpg or .png for example, or leave --strict out to pass over them"));
-    }
-    let mut cache = reading.cache.as_deref();
-    if let Some(cache) = cache {
-        outside(&folder.root, cache)
-            .map_err(|error| error.help("choose another folder with --cache, or --no-cache"))?;
-    }
-    // In containers there is often a home that cannot be written.
-    if let Some(Err(error)) = cache.filter(|_| !reading.chosen).map(files::require_room) {
-        uncached(host, name, &error);
-        cache = None;
-    }
+    require_formats(name, folder, reading)?;
+    let cache = usable_cache(host, name, folder, reading)?;
     let want = Want { size: Size { h: size[0], w: size[1] }, resize, cache, strict: reading.strict };
-    let fits = || match cpu::room() {
-        Some(room) => in_memory(name, folder.len() as u64 * want.size.bytes() as u64, room),
-        None => Ok(()),
-    };
     if cache.is_none() {
-        fits()?;
+        require_memory(name, folder, &want)?;
     }
-    // Of those that the cache does not have: they take the time.
-    let mut progress = OnceCell::new();
-    let load = |want: &Want<'_>, progress: &OnceCell<Progress>| {
-        let watch = |done: usize, all: usize| {
-            let begin = || host.progress(&format!("decoding {name}"), all, "images");
-            progress.get_or_init(begin).set(done as u64);
-        };
-        Images::load(folder, want, &watch, interrupt::flag())
-    };
-    let mut images = load(&want, &progress);
+    let mut loaded = load(host, name, folder, &want);
     // A disk that is full, or a quota that is used up, is that of the cache: what cannot be read of the data is skipped.
-    if let Err(error) = &images
+    if let Err(error) = &loaded
         && error.kind() == Kind::Io
         && cache.is_some()
         && !reading.chosen
     {
         uncached(host, name, error);
-        fits()?;
-        progress = OnceCell::new();
-        images = load(&Want { cache: None, ..want }, &progress);
+        require_memory(name, folder, &want)?;
+        loaded = load(host, name, folder, &Want { cache: None, ..want });
     }
-    let images = images.map_err(|error| stopped(error, name, want.cache.is_some()))?;
+    let (images, progress) = loaded.map_err(|error| stopped(error, name, cache.is_some()))?;
+    let line = told(name, folder, &images);
+    match progress {
+        Some(progress) => progress.finish(&line),
+        None => host.say(line),
+    }
+    remark(host, name, folder, &images);
+    tell_skipped(host, name, &images);
+    Ok(images)
+}
+
+/// Whether all images of `folder` are in formats that are read, if they are to be.
+fn require_formats(name: &str, folder: &Folder, reading: &Reading) -> Result<()> {
+    match folder.unread.images().filter(|_| reading.strict) {
+        None => Ok(()),
+        Some(unread) => {
+            Err(Error::new(Kind::Data, format!("{name}: there are images in formats that are not read"))
+                .fact("there", unread)
+                .help("convert them, to .jpg or .png for example, or leave --strict out to pass over them"))
+        }
+    }
+}
+
+/// The cache that was asked for, if it can be written, or if it must be.
+fn usable_cache<'r>(
+    host: &Host,
+    name: &str,
+    folder: &Folder,
+    reading: &'r Reading,
+) -> Result<Option<&'r Path>> {
+    let Some(cache) = reading.cache.as_deref() else { return Ok(None) };
+    outside(&folder.root, cache)
+        .map_err(|error| error.help("choose another folder with --cache, or --no-cache"))?;
+    if reading.chosen {
+        return Ok(Some(cache));
+    }
+    // In containers there is often a home that cannot be written.
+    match files::require_room(cache) {
+        Ok(()) => Ok(Some(cache)),
+        Err(error) => {
+            uncached(host, name, &error);
+            Ok(None)
+        }
+    }
+}
+
+/// Whether the images of `folder` fit into this machine's memory, where that can be asked.
+fn require_memory(name: &str, folder: &Folder, want: &Want<'_>) -> Result<()> {
+    match cpu::room() {
+        Some(room) => in_memory(name, folder.len() as u64 * want.size.bytes() as u64, room),
+        None => Ok(()),
+    }
+}
+
+/// The images, and the progress of decoding those that the cache does not have, if there are any: they take the time.
+fn load(host: &Host, name: &str, folder: &Folder, want: &Want<'_>) -> Result<(Images, Option<Progress>)> {
+    let progress = OnceCell::new();
+    let watch = |done: usize, all: usize| {
+        let begin = || host.progress(&format!("decoding {name}"), all, "images");
+        progress.get_or_init(begin).set(done as u64);
+    };
+    let images = Images::load(folder, want, &watch, interrupt::flag())?;
+    Ok((images, progress.into_inner()))
+}
+
+/// How many there are of each class, and where they came from, in a line.
+fn told(name: &str, folder: &Folder, images: &Images) -> String {
     let mut counts = vec![0; folder.classes.len()];
     images.labels.iter().for_each(|&label| counts[label as usize] += 1);
-    let line = format!(
+    format!(
         "{name:10} {} images ({}), {} decoded, {} from the cache",
         images.len(),
         by_class(&folder.classes, &counts),
         images.decoded,
         images.len() - images.decoded.min(images.len()),
-    );
-    match progress.into_inner() {
-        Some(progress) => progress.finish(&line),
-        None => host.say(line),
-    }
+    )
+}
+
+/// Remarks on what was passed over, and on images that are not seen as a person sees them.
+fn remark(host: &Host, name: &str, folder: &Folder, images: &Images) {
     for note in passed_over(name, folder) {
         host.note(format_args!("{note}"));
     }
@@ -124,19 +162,22 @@ pub fn decode(
     for note in &images.notes {
         host.note(format_args!("{note}"));
     }
-    if !images.skipped.is_empty() {
-        host.say(format_args!(
-            "{name}: images that cannot be read and are skipped: {}",
-            images.skipped.len()
-        ));
-        for (_, error) in images.skipped.iter().take(20) {
-            host.say(format_args!("  {}", error.line()));
-        }
-        if images.skipped.len() > 20 {
-            host.say(format_args!("  … and {} more", images.skipped.len() - 20));
-        }
+}
+
+/// Lists the images that could not be read, or the first of many.
+fn tell_skipped(host: &Host, name: &str, images: &Images) {
+    const MOST: usize = 20;
+    let skipped = &images.skipped;
+    if skipped.is_empty() {
+        return;
     }
-    Ok(images)
+    host.say(format_args!("{name}: images that cannot be read and are skipped: {}", skipped.len()));
+    for (_, error) in skipped.iter().take(MOST) {
+        host.say(format_args!("  {}", error.line()));
+    }
+    if skipped.len() > MOST {
+        host.say(format_args!("  … and {} more", skipped.len() - MOST));
+    }
 }
 
 /// Says that there is no cache for the split `name`, which nobody asked for by name.

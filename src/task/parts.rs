@@ -7,7 +7,7 @@
 use super::Host;
 use super::extract::From;
 use super::fit::samples;
-use crate::data::{Augment, Features, Folder, Images};
+use crate::data::{Augment, Features, Folder, Images, Split};
 use crate::device::call::Normalize;
 use crate::device::gpu::plan::lines;
 use crate::error::{Kind, Result};
@@ -24,7 +24,7 @@ const GIVEN: f64 = 1.3e9;
 
 /// A split and what was computed from it.
 pub(super) struct Part {
-    pub name: &'static str,
+    split: Split,
     pub images: Arc<Images>,
     /// Activations before a layer.
     levels: BTreeMap<usize, Features>,
@@ -52,12 +52,12 @@ impl Part {
         host: &Host,
         from: &From<'_>,
         network: &Network,
-        (name, split): (&'static str, &Folder),
+        (split, folder): (Split, &Folder),
         images: Arc<Images>,
         places: &[usize],
         cache: &mut Cache<'_>,
     ) -> Result<Self> {
-        let mut part = Self { name, images, levels: BTreeMap::new() };
+        let mut part = Self { split, images, levels: BTreeMap::new() };
         let architecture = network.architecture();
         let mut places: Vec<usize> = places.iter().copied().filter(|&place| place > 0).collect();
         places.sort_unstable();
@@ -68,14 +68,14 @@ impl Part {
             let bytes = (rows * row * 4) as u64;
             let spared = multiplications(architecture, place);
             let all = multiplications(architecture, architecture.layers().len());
-            let facts = format!("{name:10} at {layer}: {rows} x {row} numbers, {}", size(bytes));
+            let facts = format!("{split:10} at {layer}: {rows} x {row} numbers, {}", size(bytes));
             if cache.taken + bytes > cache.limit {
                 host.say(format_args!(
                     "{facts}: more than --cache-limit leaves, so the layers before it run in every epoch"
                 ));
                 continue;
             }
-            if name == "validation" && sooner_anew(host, architecture, (place, row), from.batch)? {
+            if split == Split::Validation && sooner_anew(host, architecture, (place, row), from.batch)? {
                 host.say(format_args!(
                     "{facts}: the GPU recomputes them faster than they can be copied to it, so the layers before \
                      {layer} run in every epoch"
@@ -89,7 +89,7 @@ impl Part {
                 100.0 * spared as f64 / all as f64
             ));
             cache.taken += bytes;
-            let file = format!("{name}.{place:02}.safetensors");
+            let file = format!("{split}.{place:02}.safetensors");
             let path = cache.folder.join(&file);
             let former = cache.former.filter(|_| !path.exists()).map(|former| former.join(&file));
             if let Some(former) = former.filter(|former| Features::open(former).is_ok()) {
@@ -98,8 +98,8 @@ impl Part {
                 let _ = std::fs::hard_link(former, &path);
             }
             let features = match part.levels.last_key_value() {
-                Some((&below, lower)) => from.features(host, network, name, lower, below..place, &path),
-                None => from.images(host, network, name, split, &part.images, 0..place, &path),
+                Some((&below, lower)) => from.features(host, network, split, lower, below..place, &path),
+                None => from.images(host, network, split, folder, &part.images, 0..place, &path),
             };
             let features = features.map_err(|error| match error.kind() {
                 Kind::Io => error.or_help(
@@ -121,7 +121,7 @@ impl Part {
         let wanted = places.iter().any(|place| levels.range(..=place).next().is_none());
         let plain = if wanted {
             let plain = ImageSamples::new(host.device.as_ref(), &self.images, rule, needed)?;
-            host.say(format_args!("{:10} {plain}", self.name));
+            host.say(format_args!("{:10} {plain}", self.split));
             plain
         } else {
             ImageSamples::once(&self.images, rule)

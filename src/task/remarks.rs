@@ -3,7 +3,7 @@
 use super::course::{StageConfig, without_effect};
 use super::stage::ended_with;
 use super::{Finetune, Host};
-use crate::data::Images;
+use crate::data::{Images, Split};
 use crate::error::Result;
 use crate::model::Architecture;
 use crate::report::{counted, counted_are};
@@ -147,7 +147,7 @@ pub(super) fn put_back(best: &Best<'_>, last: Option<&Epoch>, asked: usize) -> S
 
 /// A remark where training has an image under two classes, and where images of validation or test are among those of
 /// training: pixel for pixel.
-pub(super) fn twice(host: &Host, train: &Images, others: &[(&str, Option<&Arc<Images>>)]) {
+pub(super) fn twice(host: &Host, train: &Images, others: &[(Split, Option<&Arc<Images>>)]) {
     let mut learned: HashMap<u64, usize> = HashMap::new();
     let mut torn = Vec::new();
     for (i, &sum) in train.sums.iter().enumerate() {
@@ -164,7 +164,7 @@ pub(super) fn twice(host: &Host, train: &Images, others: &[(&str, Option<&Arc<Im
             train.files[i].display()
         ));
     }
-    for (name, images) in others {
+    for (split, images) in others {
         let Some(images) = images else { continue };
         let same = |(i, sum): (usize, &u64)| {
             let &at = learned.get(sum)?;
@@ -173,7 +173,7 @@ pub(super) fn twice(host: &Host, train: &Images, others: &[(&str, Option<&Arc<Im
         let found: Vec<(usize, usize)> = images.sums.iter().enumerate().filter_map(same).collect();
         if let Some(&(at, i)) = found.first() {
             host.note(format_args!(
-                "in {name} {} also in train, pixel for pixel, so its figures are too good; the first: {} is {} \
+                "in {split} {} also in train, pixel for pixel, so its figures are too good; the first: {} is {} \
                  of train",
                 counted_are(found.len(), "image"),
                 images.files[i].display(),

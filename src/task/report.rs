@@ -11,12 +11,12 @@ mod verdict;
 use super::Host;
 use super::contents::Listing;
 use super::estimate::Estimate;
-use super::evaluate::{Labelled, Named, SplitName, Tested, TestedBy, Which, files_of, labelled, owns, test};
+use super::evaluate::{Labelled, Named, Tested, TestedBy, Which, files_of, labelled, owns, test};
 use super::images::{Reading, Skipped, skipped};
 use super::output::{Output, apart};
 use super::resume::Job;
-use super::run::{CURVES, Config, Lock, Part, REPORT, Run, TrainingConfig, is_held};
-use crate::data::Features;
+use super::run::{CURVES, Config, HISTORY, Lock, REPORT, Run, TrainingConfig, is_held};
+use crate::data::{Features, Split};
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, quoted};
 use crate::model::Network;
@@ -38,7 +38,7 @@ pub struct Report {
     /// Labelled images; the run's own data if not given.
     pub data: Option<PathBuf>,
     /// Which split; the best one that is there if not given.
-    pub split: Option<SplitName>,
+    pub split: Option<Split>,
     /// Images per pass.
     pub batch: usize,
     /// How folders are read.
@@ -50,7 +50,7 @@ pub struct Report {
 }
 
 /// The split of a run that was never judged.
-const UNJUDGED: &str = "validation";
+const UNJUDGED: Split = Split::Validation;
 
 /// How predictions came about, for the page.
 pub(super) const REUSED: &str = "The predictions are those of the run's own evaluation at its end.";
@@ -191,14 +191,14 @@ pub(super) fn missing(host: &Host, run: &Path, moved: Option<PathBuf>, reading: 
 fn make(host: &Host, job: &Report) -> Result<(PathBuf, String, Named)> {
     let run = Run::open(&job.run)?;
     run.remark(host);
-    let history = History::load(&job.run.join("history.csv"))?;
+    let history = History::load(&job.run.join(HISTORY))?;
     // Made once its room is known.
     let mut network = None;
     let own = &run.config.training.data;
     // A page that is there is not written over by one of other images, or of none.
     let keeps_page = job.output.is_none() && !job.force && job.run.join(REPORT).exists();
     let its_split = own_split(&run, &job.run);
-    if let (true, Some(asked), Some(its)) = (keeps_page, job.split.map(SplitName::name), its_split)
+    if let (true, Some(asked), Some(its)) = (keeps_page, job.split, its_split)
         && asked != its
     {
         return Err(lost(&job.run, job.split).fact("its split", its).fact("asked for", asked));
@@ -250,7 +250,7 @@ fn make(host: &Host, job: &Report) -> Result<(PathBuf, String, Named)> {
         }
         // Nor by one of another split: the data may have lost the test split since, or have got one.
         Some(judged) if keeps_page => {
-            if let Some(its) = its_split.filter(|its| judged.part.split() != Some(its)) {
+            if let Some(its) = its_split.filter(|its| judged.part.split() != Some(*its)) {
                 return Err(lost(&job.run, job.split).fact("its split", its).fact("there", &judged.part));
             }
         }
@@ -287,7 +287,7 @@ fn judge(
     data: &Path,
 ) -> Result<Option<Judged>> {
     let (classes, architecture) = (&run.config.network.classes, &run.architecture);
-    if !data.join("train.safetensors").exists() {
+    if !Features::path(data, Split::Train).exists() {
         let Labelled { part, folder, images, note, others } =
             labelled(host, run, data, job.split, &job.reading, TestedBy::Run)?;
         Estimate { architecture, batch: job.batch, images: images.len(), training: None }.check(host)?;
@@ -298,8 +298,8 @@ fn judge(
         let judged = Judged::new(part, folder.root, images.files.clone(), tested, ANEW);
         return Ok(Some(Judged { note, skipped, others, ..judged }));
     }
-    let split = job.split.map(SplitName::name).or(own_split(run, &job.run)).unwrap_or(UNJUDGED);
-    let path = data.join(format!("{split}.safetensors"));
+    let split = job.split.or(own_split(run, &job.run)).unwrap_or(UNJUDGED);
+    let path = Features::path(data, split);
     if !path.exists() {
         let missing = |asked| Err(no_split(data, asked).fact("missing", path.display()));
         return job.split.map_or(Ok(None), missing);
@@ -323,10 +323,7 @@ fn judge(
     if features.row() != architecture.shape_before(base) {
         return foreign("the shape of a row", &architecture.shape_before(base), &features.row());
     }
-    let part = [("train", Part::Train), ("validation", Part::Validation)]
-        .into_iter()
-        .find(|(name, _)| *name == split);
-    let others = part.is_some_and(|(_, part)| run.saw(part, &Listing::of_features(recipe)) == Some(false));
+    let others = run.saw(split, &Listing::of_features(recipe)) == Some(false);
     let note = others.then(|| {
         let now = recipe.labels.len();
         format!("these are not the {split} features that the run had, but {now} others or changed ones")

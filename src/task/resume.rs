@@ -1,20 +1,19 @@
 //! `resume`: a run that was stopped, from what its folder says alone; and a job from another run's file.
 
+mod left;
+
+pub(super) use left::conclude;
+
 use super::course::StageConfig;
-use super::earlier::{self, Earlier};
-use super::evaluate::adopted;
-use super::finetune::{Measured, measure};
+use super::earlier::{Earlier, job_file};
 use super::fit::{self, HeadOptions};
-use super::report;
-use super::run::{Begin, Config, Folder, JOB, Lock, REPORT, Run, damaged, nothing_left};
+use super::run::{Begin, Config, Folder, JOB, Lock, RUN, Told, damaged};
 use super::{Finetune, Host, ImageOptions, Reading, finetune, notebook, stage};
-use crate::data::Splits;
 use crate::device::Precision;
 use crate::error::{Context, Error, Kind, Result};
 use crate::files::{self, quoted};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use std::path::{Path, PathBuf, absolute};
+use std::path::{Path, PathBuf};
 
 /// Whose job a file describes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,57 +38,23 @@ pub fn resume(
     rate_factor: Option<f64>,
     reading: Reading,
 ) -> Result<()> {
-    let file = run.join(JOB);
     if Folder::finished(run)? {
         if rate_factor.is_some() {
             host.note("all stages are over, so there is no rate to change");
         }
-        let (text, value) = conclude(host, run, data, reading)?;
-        return host.result(&text, &value);
+        let Told { text, json } = conclude(host, run, data, reading)?;
+        return host.result(&text, &json);
     }
-    if !file.exists() {
-        let help = if notebook::is_one(run) {
-            "it is a notebook's: run the command that began it again, and it goes on where it stopped"
-        } else {
-            "give the folder that a stopped `vgg-ft finetune` or `vgg-ft fit` wrote to"
-        };
-        return Err(Error::new(Kind::Usage, format!("{} holds no run to go on with", run.display()))
-            .fact("missing", file.display())
-            .help(help));
-    }
+    require_job(run)?;
     // What changes is written down before the job takes the folder for itself: nobody else does so meanwhile.
     let lock = Lock::take(run)?;
-    let config = Config::read(&file)?;
+    let config = Config::read(&run.join(JOB))?;
     let folder = Folder::at(run);
     folder.untouched()?;
-    let there = &config.training.data;
-    if data.is_none() && !there.exists() {
-        let what = if config.training.job == Job::Fit { "the features of" } else { "the images of" };
-        return Err(Error::new(Kind::Usage, format!("there is no folder {}", there.display()))
-            .fact(what, run.display())
-            .help(format!(
-                "if they were moved, `vgg-ft resume {} DATA` goes on with them at DATA",
-                quoted(run)
-            )));
-    }
-    if let Some(weights) = config.training.weights.as_deref().filter(|weights| !weights.exists()) {
-        return Err(Error::new(Kind::Usage, format!("there is no weights file {}", weights.display()))
-            .fact("the base of", run.display())
-            .help(format!(
-                "put it back; or, if it was moved, repeat the command that began the run, with --resume and {}",
-                if config.training.trained_classifier { "--from RUN" } else { "--weights FILE" }
-            )));
-    }
-    let go_on = |config: Config| {
-        let (begin, output) = (Begin::Resume, run.to_owned());
-        match config.training.job {
-            Job::Fit => fit::fit(host, &config.fit(&file, output)?),
-            Job::Finetune => finetune(host, &config.job(&file, output, begin, reading)?),
-        }
-    };
+    require_inputs(run, &config, data.is_some())?;
     if rate_factor.is_none() && data.is_none() {
         drop(lock);
-        return go_on(config);
+        return go_on(host, run, config, reading);
     }
     let before = reached(&folder)?;
     if data.is_some() && before.is_none() {
@@ -102,7 +67,7 @@ pub fn resume(
     }
     let mut changed = config.clone();
     if let Some(data) = data {
-        changed.training.data = absolute(&data).map_err(|e| Error::io("find", &data, &e))?;
+        changed.training.data = files::absolute(&data)?;
     }
     if let Some(factor) = rate_factor {
         cut_rates(host, run, &mut changed, factor)?;
@@ -110,105 +75,80 @@ pub fn resume(
     folder.describe(&changed)?;
     drop(lock);
     let text = changed.text()?;
-    go_on(changed).or_else(|error| {
-        // What ended before its first step at the new rates did not begin: the same command is not to cut twice (but after
-        // a kill, which `cut_rates` tells of), nor are other images to be the run's. A run that diverged at once is to go
-        // on at still lower rates. What another process has made of the job, or the end of it, is not taken back.
-        let _lock = match Lock::take(run) {
-            Ok(lock) if error.kind() != Kind::Numeric => lock,
-            _ => return Err(error),
-        };
-        let is_ours = files::read_text(&folder.join(JOB)).is_ok_and(|there| there.starts_with(&text));
-        if is_ours && reached(&folder)? == before {
-            folder.describe(&config)?;
+    go_on(host, run, changed, reading).or_else(|error| {
+        // A run that diverged at once is to go on at still lower rates.
+        if error.kind() != Kind::Numeric {
+            take_back(&folder, &text, &config, before)?;
         }
         Err(error)
     })
 }
 
-/// What is left of a finished run, done and said, if it was stopped before it: the test on the split that its data have,
-/// which lie at `data` if they were moved, and the report.
-///
-/// # Errors
-/// Those of the data and of the test; [`Kind::Interrupted`].
-pub(super) fn conclude(
-    host: &Host,
-    run: &Path,
-    data: Option<PathBuf>,
-    reading: Reading,
-) -> Result<(String, Value)> {
-    let measured = untested(host, run, data.clone(), reading.clone())?;
-    if measured.is_none() {
-        let job = Config::read(&run.join("run.toml"))?.training.job;
-        let moved = data.filter(|_| job == Job::Finetune && !run.join(REPORT).exists());
-        if let Some(data) = &moved {
-            same_images(run, &Run::open(run)?.splits(data)?)?;
-        }
-        report::missing(host, run, moved, reading)?;
-    }
-    let (text, mut value) = nothing_left(run);
-    let Some(Measured { outcome, skipped }) = measured else { return Ok((text, value)) };
-    let test = if host.json { json!(outcome) } else { Value::Null };
-    (value["test"], value["skipped"]) = (test, json!(skipped));
-    Ok((format!("test\n{}\n{text}", outcome.text()), value))
-}
-
-/// The test of a finished run that was stopped before it; none where there is nothing to test.
-fn untested(host: &Host, run: &Path, data: Option<PathBuf>, reading: Reading) -> Result<Option<Measured>> {
-    let file = run.join("run.toml");
-    let config = Config::read(&file)?;
-    if config.training.job == Job::Fit || config.result.is_some_and(|result| result.test_accuracy.is_some()) {
-        if let Some(data) = data.filter(|_| config.training.job == Job::Fit || run.join(REPORT).exists()) {
-            host.note(format_args!("{} was not used: the run needs no more data", data.display()));
-        }
-        return Ok(None);
-    }
-    let (classes, typed) = (config.network.classes.clone(), data.is_some());
-    let mut job = config.job(&file, run.to_owned(), Begin::Resume, reading)?;
-    job.data = data.unwrap_or(job.data);
-    if !job.data.exists() {
-        host.note(format_args!(
-            "{} is gone; if it had a test split, `vgg-ft resume {} DATA` tests the run on the copy at DATA",
-            job.data.display(),
-            quoted(run)
-        ));
-        return Ok(None);
-    }
-    let splits = earlier::splits(&job.data, job.validation_split, job.head.seed, job.earlier.as_ref());
-    let split = splits.and_then(|splits| {
-        if typed {
-            same_images(run, &splits)?;
-        }
-        splits.test.map(|split| adopted(&split, &classes)).transpose()
-    });
-    let split = match split {
-        Ok(Some(split)) => split,
-        Ok(None) => return Ok(None),
-        Err(error) if typed => return Err(error),
-        Err(error) => {
-            host.note(format_args!("the run was not tested, and cannot be now: {}", error.message()));
-            return Ok(None);
-        }
-    };
-    let _lock = Lock::take(run)?;
-    measure(host, &job, &split)
-}
-
-/// Whether `splits` are what the run learned from and was validated with: its figures are of no others.
-fn same_images(run: &Path, splits: &Splits) -> Result<()> {
-    if Run::open(run)?.saw_all(splits)? {
+/// Whether the folder `run` says what is to go on.
+fn require_job(run: &Path) -> Result<()> {
+    let file = run.join(JOB);
+    if file.exists() {
         return Ok(());
     }
-    let there = splits.train.root.display();
-    Err(Error::new(Kind::Data, format!("{there} holds other images than {} was trained with", run.display()))
-        .help(format!("to judge it on other images: `vgg-ft evaluate {} DATA`", quoted(run))))
+    let help = if notebook::is_one(run) {
+        "it is a notebook's: run the command that began it again, and it goes on where it stopped"
+    } else {
+        "give the folder that a stopped `vgg-ft finetune` or `vgg-ft fit` wrote to"
+    };
+    Err(Error::new(Kind::Usage, format!("{} holds no run to go on with", run.display()))
+        .fact("missing", file.display())
+        .help(help))
+}
+
+/// Whether the weights of the job in the folder `run` are where it says, and its data, unless others are `given`.
+fn require_inputs(run: &Path, config: &Config, given: bool) -> Result<()> {
+    let training = &config.training;
+    if !given && !training.data.exists() {
+        let what = if training.job == Job::Fit { "the features of" } else { "the images of" };
+        return Err(Error::new(Kind::Usage, format!("there is no folder {}", training.data.display()))
+            .fact(what, run.display())
+            .help(format!(
+                "if they were moved, `vgg-ft resume {} DATA` goes on with them at DATA",
+                quoted(run)
+            )));
+    }
+    if let Some(weights) = training.weights.as_deref().filter(|weights| !weights.exists()) {
+        return Err(Error::new(Kind::Usage, format!("there is no weights file {}", weights.display()))
+            .fact("the base of", run.display())
+            .help(format!(
+                "put it back; or, if it was moved, repeat the command that began the run, with --resume and {}",
+                if training.trained_classifier { "--from RUN" } else { "--weights FILE" }
+            )));
+    }
+    Ok(())
+}
+
+/// Does what is left of the job that `config` describes, in the folder `run`.
+fn go_on(host: &Host, run: &Path, config: Config, reading: Reading) -> Result<()> {
+    let (file, output) = (run.join(JOB), run.to_owned());
+    match config.training.job {
+        Job::Fit => fit::fit(host, &config.fit(&file, output)?),
+        Job::Finetune => finetune(host, &config.job(&file, output, Begin::Resume, reading)?),
+    }
+}
+
+/// Puts back the job `was` in the place of the one that begins with `text`, if that came no further than `before`. What
+/// ended before its first step at the new rates did not begin: the same command is not to cut twice (but after a kill,
+/// which `cut_rates` tells of), nor are other images to be the run's. What another process has made of the job, or the
+/// end of it, is not taken back.
+fn take_back(folder: &Folder, text: &str, was: &Config, before: Option<(usize, u64)>) -> Result<()> {
+    let Ok(_lock) = Lock::take(folder.path()) else { return Ok(()) };
+    let is_ours = files::read_text(&folder.join(JOB)).is_ok_and(|there| there.starts_with(text));
+    if is_ours && reached(folder)? == before {
+        folder.describe(was)?;
+    }
+    Ok(())
 }
 
 /// In which precision the job of a run's folder, or of its `run.toml` or `job.toml`, computes; `None` where nothing
 /// can be read, which is for those to say who need the rest of it.
 pub fn precision_of(path: &Path) -> Option<Precision> {
-    let files =
-        if path.is_dir() { vec![path.join(JOB), path.join("run.toml")] } else { vec![path.to_owned()] };
+    let files = if path.is_dir() { vec![path.join(JOB), path.join(RUN)] } else { vec![path.to_owned()] };
     files.iter().find_map(|file| Config::read(file).ok()).map(|config| config.training.precision)
 }
 
@@ -250,10 +190,7 @@ fn cut_rates(host: &Host, run: &Path, config: &mut Config, factor: f64) -> Resul
 /// # Errors
 /// Those of [`Config::read`].
 pub(super) fn take_over_cuts(folder: &Path, stages: &mut [StageConfig]) -> Result<()> {
-    let Some(file) = ["run.toml", JOB].map(|name| folder.join(name)).into_iter().find(|file| file.exists())
-    else {
-        return Ok(());
-    };
+    let Some(file) = job_file(folder) else { return Ok(()) };
     let there = Config::read(&file)?.training.stages;
     for (stage, there) in stages.iter_mut().zip(there) {
         // Cuts of this run came after those that its configuration may have brought.

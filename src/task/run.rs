@@ -9,19 +9,20 @@ mod opened;
 mod remains;
 mod told;
 
+pub use crate::data::folder::{JOB, RUN};
+pub(super) use config::{Begun, damaged};
 pub use config::{Config, NetworkConfig, ResultConfig, TrainingConfig};
-pub(super) use config::{FORMAT, damaged};
 pub(super) use lock::{Lock, busy, is_held, unlocked};
-pub use opened::{Part, Run, Stopped};
+pub use opened::{Run, Stopped};
 use remains::FEATURES;
 pub(super) use remains::{DRAWN, FILES};
-pub(super) use told::{nothing_left, told};
+pub(super) use told::{Told, nothing_left, told};
 
 use super::Host;
 use super::earlier::Earlier;
 use super::images::Skipped;
 use crate::error::{Error, Kind, Result};
-use crate::files::{self, is_there, quoted};
+use crate::files::{self, is_there, quoted, remove_if_there};
 use crate::model::Network;
 use crate::model::classes::in_lines;
 use crate::report::rows::csv_line;
@@ -47,7 +48,7 @@ impl Begin {
     /// The same for the folder at `path`: where no run was begun there is none to go on with, and one begins. So one
     /// command does for a batch system that starts it again and again.
     pub(super) fn at(self, host: &Host, path: &Path) -> Self {
-        let none = ["run.toml", JOB, CHECKPOINT].iter().all(|name| !path.join(name).exists());
+        let none = [RUN, JOB, CHECKPOINT].iter().all(|name| !path.join(name).exists());
         if self == Self::Resume && none {
             host.note(format_args!("there is no run in {} to go on with, so it begins", path.display()));
             return Self::New;
@@ -67,10 +68,10 @@ pub struct Folder {
 
 /// What stands before the SHA-256 of what is above it.
 const SEAL: &str = "# sha256 of the lines above, which are the run's: ";
-/// What is being done, until it is done.
-pub(super) const JOB: &str = "job.toml";
 /// All weights.
-pub(super) const MODEL: &str = "model.safetensors";
+pub const MODEL: &str = "model.safetensors";
+/// All epochs so far.
+pub(super) const HISTORY: &str = "history.csv";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const BEST: &str = "best.safetensors";
 /// What it learned from and what it was validated with; they stay, since no seed draws the same from a folder that has
@@ -110,7 +111,7 @@ impl Folder {
         job.text()?;
         let lock = if path.is_dir() { Lock::take(path)? } else { None };
         let mut folder = Self { path: path.to_owned(), lock, over: Cell::new(false) };
-        let (finished, stopped) = (is_there(&folder.join("run.toml"))?, is_there(&folder.join(CHECKPOINT))?);
+        let (finished, stopped) = (is_there(&folder.join(RUN))?, is_there(&folder.join(CHECKPOINT))?);
         match begin {
             // Nobody could repeat it.
             Begin::New | Begin::Over if folder.has_weights_of(job)? => {
@@ -198,7 +199,7 @@ impl Folder {
     fn put_earlier(&self, earlier: Option<&Earlier>) -> Result<()> {
         match earlier {
             Some(earlier) => earlier.save(&self.path),
-            None => EARLIER.iter().try_for_each(|name| remove(&self.join(name))),
+            None => EARLIER.iter().try_for_each(|name| remove_if_there(&self.join(name))),
         }
     }
 
@@ -209,10 +210,10 @@ impl Folder {
     pub fn clear(&self) -> Result<()> {
         let _lock = if self.lock.is_none() && self.path.is_dir() { Lock::take(&self.path)? } else { None };
         // From here on it is not whole. The job goes last: without it nothing that is there can go on.
-        remove(&self.join("run.toml"))?;
+        remove_if_there(&self.join(RUN))?;
         self.remove_features();
         let others = FILES.iter().filter(|&&name| name != JOB);
-        others.chain([&JOB]).try_for_each(|name| remove(&self.join(name)))
+        others.chain([&JOB]).try_for_each(|name| remove_if_there(&self.join(name)))
     }
 
     /// What is being done.
@@ -284,7 +285,7 @@ impl Folder {
     /// # Errors
     /// [`Kind::Usage`] when it is another; those of [`Config::read`].
     pub fn same(&self, host: &Host, job: &Config) -> Result<()> {
-        self.compare(host, "run.toml", job)
+        self.compare(host, RUN, job)
     }
 
     /// Where it is.
@@ -317,7 +318,7 @@ impl Folder {
     /// # Errors
     /// [`Kind::Io`].
     pub fn history(&self, history: &History) -> Result<()> {
-        history.save(&self.join("history.csv"))?;
+        history.save(&self.join(HISTORY))?;
         files::write_bytes(&self.join("history.jsonl"), history.to_jsonl()?.as_bytes())?;
         files::write_bytes(&self.join("curves.svg"), curves(history).svg().as_bytes())?;
         // A clock before 1970 gives 0: TensorBoard's dates are then wrong, no more.
@@ -358,7 +359,7 @@ impl Folder {
     pub fn skipped(&self, skipped: &[Skipped]) -> Result<()> {
         let path = self.join(SKIPPED);
         if skipped.is_empty() {
-            return remove(&path);
+            return remove_if_there(&path);
         }
         let mut csv = csv_line(&["path", "reason"]);
         skipped.iter().for_each(|one| csv.extend(csv_line(&[&one.path, &one.reason])));
@@ -370,19 +371,12 @@ impl Folder {
     /// # Errors
     /// [`Kind::Io`].
     pub fn finish(&self, config: &Config) -> Result<()> {
-        self.write("run.toml", config)?;
-        ON_THE_WAY.iter().try_for_each(|name| remove(&self.join(name)))
+        self.write(RUN, config)?;
+        ON_THE_WAY.iter().try_for_each(|name| remove_if_there(&self.join(name)))
     }
 
     /// Writes a file of settings.
     fn write(&self, name: &str, config: &Config) -> Result<()> {
         files::write_bytes(&self.join(name), config.text()?.as_bytes())
-    }
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, &e)),
-        _ => Ok(()),
     }
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::files::quoted;
 use crate::model::{Network, Trainable};
 use crate::report::counted;
-use crate::train::{Checkpoint, Clock, Epoch, Fit, History, Position, Samples, Stopping};
+use crate::train::{Checkpoint, Clock, Epoch, Fit, History, Optimizer, Position, Samples, Stopping};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -167,88 +167,100 @@ impl<'a> Stages<'a> {
     ) -> Result<()> {
         let from = stage.boundary(network.architecture())?;
         self.changed = self.changed.min(from);
-        let mut position = self.last.following();
         if let Some((_, moment)) = &self.resumed
             && moment.stage > index
         {
             // Over; its weights are in the checkpoint of the later stage.
             return Ok(());
         }
-        let device = self.host.device.as_ref();
         network.set_trainable(Trainable { from });
         let mut optimizer = stage.optimizer(network);
         self.host.say(format_args!("\n{}: {stage}", stage.name));
-        if let Some((checkpoint, moment)) = self.resumed.take() {
-            // Of a split that is no more nobody has said anything.
-            for (split, was) in moment.samples.iter().enumerate() {
-                if !was.are(&self.samples[split]) {
-                    return Err(self.other_samples(split, was));
-                }
-            }
-            checkpoint.restore(device, network, &mut optimizer)?;
-            position = moment.position;
-            self.host.say(format_args!(
-                "going on after {} and {}",
-                counted(position.epochs.len(), "epoch"),
-                counted(position.within, "step")
-            ));
-        }
+        let mut position = self.take_up(network, &mut optimizer)?;
         for (split, listing) in self.listings.iter().enumerate() {
             listing.save(&self.folder.listing(split))?;
         }
         let (enters, train) = seen.train;
         let course = stage.course(self.batch, self.seed, self.classes, train.labels())?;
-        let mut watch = Watch {
-            host: self.host,
-            folder: self.folder,
-            stage: index,
-            contents: &self.samples,
-            clock: self.clock,
-            epochs: stage.epochs,
-            steps: course.steps(train.len()),
-            first: first_parameter(network, self.changed),
-            samples: train.len(),
-            at_once: course.samples_per_step(),
-            progress: None,
-            seen_before: 0,
-            history: &mut self.history,
-            // The weights of the best epoch must be those of one whose state is there, too.
-            every_epoch: stage.restore_best,
-            paces: Default::default(),
-            // A run that is taken up may have been killed before its last epochs were in it.
-            unwritten: !position.epochs.is_empty(),
-        };
         let fit = Fit {
-            device,
+            device: self.host.device.as_ref(),
             from: enters,
             train,
             validation: seen.validation,
             stage: &stage.name,
             course: &course,
         };
+        let first = first_parameter(network, self.changed);
+        let mut watch = self.watch(index, stage, &fit, first);
+        // A run that is taken up may have been killed before its last epochs were in it.
+        watch.unwritten = !position.epochs.is_empty();
         let outcome = fit.run(network, &mut optimizer, &mut position, &mut watch);
-        self.last = position;
         let unwritten = watch.unwritten;
+        self.last = position;
         let written = if unwritten { self.folder.history(&self.history) } else { Ok(()) };
-        outcome.map_err(|error| match error.kind() {
-            Kind::Interrupted => {
-                let run = quoted(self.folder.path());
-                error.help(format!(
-                    "`vgg-ft resume {run}` goes on from there, or the same command with --resume"
-                ))
+        outcome.map_err(|error| self.ended(error))?;
+        written
+    }
+
+    /// Where a stage begins: where it was stopped, if it is the one that is taken up.
+    fn take_up(&mut self, network: &mut Network, optimizer: &mut Optimizer) -> Result<Position> {
+        let Some((checkpoint, moment)) = self.resumed.take() else { return Ok(self.last.following()) };
+        // Of a split that is no more nobody has said anything.
+        for (split, was) in moment.samples.iter().enumerate() {
+            if !was.are(&self.samples[split]) {
+                return Err(self.other_samples(split, was));
             }
-            Kind::Numeric if device.precision() == Precision::F16 => {
+        }
+        checkpoint.restore(self.host.device.as_ref(), network, optimizer)?;
+        let position = moment.position;
+        self.host.say(format_args!(
+            "going on after {} and {}",
+            counted(position.epochs.len(), "epoch"),
+            counted(position.within, "step")
+        ));
+        Ok(position)
+    }
+
+    /// Who tells of stage `index`, in which no parameter before the `first` has changed.
+    fn watch(&mut self, index: usize, stage: &StageConfig, fit: &Fit<'_>, first: usize) -> Watch<'_> {
+        Watch {
+            host: self.host,
+            folder: self.folder,
+            stage: index,
+            contents: &self.samples,
+            clock: self.clock,
+            epochs: stage.epochs,
+            steps: fit.course.steps(fit.train.len()),
+            first,
+            samples: fit.train.len(),
+            at_once: fit.course.samples_per_step(),
+            progress: None,
+            seen_before: 0,
+            history: &mut self.history,
+            // The weights of the best epoch must be those of one whose state is there, too.
+            every_epoch: stage.restore_best,
+            paces: Default::default(),
+            unwritten: false,
+        }
+    }
+
+    /// What can be done about the error that a stage ended with.
+    fn ended(&self, error: Error) -> Error {
+        let run = quoted(self.folder.path());
+        match error.kind() {
+            Kind::Interrupted => error
+                .help(format!("`vgg-ft resume {run}` goes on from there, or the same command with --resume")),
+            Kind::Numeric if self.host.device.precision() == Precision::F16 => {
                 self.diverged(error.fact("precision", "f16, whose numbers end at 65504"))
             }
             Kind::Numeric => self.diverged(error),
             // A full disk, for example, for which there is a help already.
             Kind::Io if self.folder.checkpoint().exists() => {
-                let (kept, run) = (self.folder.checkpoint(), quoted(self.folder.path()));
+                let kept = self.folder.checkpoint();
                 error.fact("kept", format!("{}; `vgg-ft resume {run}` goes on from there", kept.display()))
             }
             _ => error,
-        })?;
-        written
+        }
     }
 
     /// What can be done about a loss that is no number.

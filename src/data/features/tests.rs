@@ -14,7 +14,7 @@ fn recipe(rows: usize) -> Recipe {
         precision: Precision::F32,
         layer: "block5_pool".into(),
         classes: vec!["cats".into(), "dogs \"x\"".into()],
-        files: (0..rows).map(|i| (format!("cats/{i}.png"), 10, 20)).collect(),
+        files: (0..rows).map(|i| (format!("cats/{i}.png"), 10, 20).into()).collect(),
         parted: None,
         row: vec![1, 1, 1, 3],
         labels: (0..rows as u32).map(|i| i % 2).collect(),
@@ -138,7 +138,7 @@ fn names_that_no_header_holds_are_refused_before_the_work() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("train.safetensors");
     let mut recipe = recipe(1);
-    recipe.files[0].0 = "x".repeat(LONGEST);
+    recipe.files[0].name = "x".repeat(LONGEST);
     let error = Writer::begin(&path, &recipe, "cpu").err().unwrap();
     assert!(error.kind() == Kind::Usage && error.to_string().contains("so many names"), "{error}");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);

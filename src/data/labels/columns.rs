@@ -3,9 +3,10 @@
 //! In: the list's fields, the images that are there, and what was asked for. Out: [`Places`], or an error that lists the
 //! columns.
 
+use super::Columns;
 use super::finder::{Finder, has_ending};
 use super::records::Record;
-use super::{Columns, split_word};
+use crate::data::Split;
 use crate::error::{Error, Kind, Result};
 use crate::model::classes::listed;
 use csv::StringRecord;
@@ -207,8 +208,8 @@ impl Table<'_> {
 
     /// Whether a column holds names of splits and nothing else: train, and another.
     fn holds_splits(&self, at: usize) -> bool {
-        let words: Option<BTreeSet<&str>> = self.fields(at).map(split_word).collect();
-        words.is_some_and(|words| words.contains("train") && words.len() > 1)
+        let splits: Option<BTreeSet<Split>> = self.fields(at).map(Split::of_word).collect();
+        splits.is_some_and(|splits| splits.contains(&Split::Train) && splits.len() > 1)
     }
 
     /// Whether columns hold 0 and 1, one for each class.

@@ -17,6 +17,7 @@ use super::calibration::Calibration;
 use super::chart::escape;
 use super::curves::{best, curves};
 use super::roc::Roc;
+use crate::data::Split;
 use crate::train::History;
 use std::fmt::Write as _;
 
@@ -47,7 +48,7 @@ pub struct Page<'a> {
 /// Predictions beside the truth.
 pub struct Verdict<'a> {
     /// `test` or `validation`; nothing for a folder without splits.
-    pub split: Option<&'a str>,
+    pub split: Option<Split>,
     /// "the test images", "all images of pets".
     pub judged: String,
     /// Counts and scores.
@@ -111,7 +112,7 @@ pub fn page(page: &Page<'_>) -> String {
     let (title, subtitle) = (escape(&page.title), escape(&page.subtitle));
     // What a later report asks, before it takes this one's place.
     let split = page.verdict.as_ref().and_then(|verdict| verdict.split);
-    let split = split.map_or_else(String::new, |split| format!("{SPLIT}{}\">\n", escape(split)));
+    let split = split.map_or_else(String::new, |split| format!("{SPLIT}{split}\">\n"));
     let _ = write!(
         out,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n{split}\

@@ -53,7 +53,7 @@ fn show(classes: &[&str], labels: &[u32], probabilities: &[Vec<f32>]) -> String 
         }),
     });
     let verdict = Verdict {
-        split: Some("test"),
+        split: Some(Split::Test),
         judged: "the test images".into(),
         outcome: &outcome,
         labels,

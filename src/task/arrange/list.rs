@@ -4,12 +4,13 @@
 
 use super::source::{Sorted, Unmatched, images};
 use super::{Arrange, Item};
+use crate::data::Split;
 use crate::data::labels::finder::{Finder, Found};
-use crate::data::labels::{Columns, List, Row, split_word};
+use crate::data::labels::{Columns, List, Row};
 use crate::error::{Error, Kind, Result};
 use crate::model::classes::listed;
 use crate::report::counted;
-use crate::task::{Host, SplitName};
+use crate::task::Host;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
@@ -49,7 +50,7 @@ fn brought_together(host: &Host, list: Vec<Row>, finder: &Finder, job: &Arrange)
     let mut items = Vec::with_capacity(rows.len());
     for (row, image) in placed {
         let split =
-            row.split.as_deref().map(|text| SplitName::of_word(text).ok_or_else(|| no_split(row.line, text)));
+            row.split.as_deref().map(|text| Split::of_word(text).ok_or_else(|| no_split(row.line, text)));
         let from = finder.files()[*image].clone();
         let class = classes.partition_point(|class| *class < row.label);
         items.push(Item {
@@ -73,7 +74,7 @@ fn pass_over_splits(list: &mut List, others: bool) -> Option<String> {
     let mut values = list.rows.iter().filter_map(|row| row.split.as_deref().filter(|text| !text.is_empty()));
     let why = if others {
         "--splits says otherwise".to_owned()
-    } else if values.clone().any(|text| SplitName::of_word(text).is_some()) {
+    } else if values.clone().any(|text| Split::of_word(text).is_some()) {
         return None;
     } else {
         format!("it says \"{}\"", values.next()?)
@@ -172,7 +173,9 @@ fn matched(host: &Host, list: Vec<Row>, finder: &Finder, job: &Arrange) -> Resul
 }
 
 fn same_split(one: &Row, other: &Row) -> bool {
-    let word = |row: &Row| row.split.as_deref().map(|text| split_word(text).unwrap_or(text).to_owned());
+    fn word(row: &Row) -> Option<&str> {
+        row.split.as_deref().map(|text| Split::of_word(text).map_or(text, |split| split.name()))
+    }
     word(one) == word(other)
 }
 

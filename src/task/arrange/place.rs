@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::interrupt;
 use crate::report::counted;
-use crate::task::{Host, SplitName};
+use crate::task::Host;
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -103,7 +103,7 @@ fn fill(host: &Host, job: &Arrange, classes: &[String], parts: &Parts, partial: 
     let mut folders = HashSet::new();
     let mut done = 0;
     for (split, items) in parts {
-        let folder = split.map_or_else(|| partial.to_owned(), |split| partial.join(SplitName::name(split)));
+        let folder = split.map_or_else(|| partial.to_owned(), |split| partial.join(split.name()));
         for class in classes {
             new_folder(&folder.join(class))?;
         }

@@ -2,9 +2,8 @@
 
 use super::group::divided;
 use super::{Item, some_of};
-use crate::data::rank;
+use crate::data::{Split, rank};
 use crate::error::{Error, Kind, Result};
-use crate::task::SplitName;
 
 /// How much of each class a split gets.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,7 +20,7 @@ impl Amount {
     ///
     /// # Errors
     /// [`Kind::Usage`].
-    pub(super) fn require(splits: &[(SplitName, Self)], grouped: bool) -> Result<()> {
+    pub(super) fn require(splits: &[(Split, Self)], grouped: bool) -> Result<()> {
         let wrong = |message: &str| {
             Err(Error::new(Kind::Usage, message).help("such as --splits train=0.8,validation=0.2"))
         };
@@ -32,7 +31,7 @@ impl Amount {
         if twice {
             return wrong("--splits names a split twice");
         }
-        if !splits.is_empty() && !splits.iter().any(|(split, _)| *split == SplitName::Train) {
+        if !splits.is_empty() && !splits.iter().any(|(split, _)| *split == Split::Train) {
             return wrong("--splits has no train to learn from");
         }
         let shares: Vec<f64> = splits
@@ -54,7 +53,7 @@ impl Amount {
 }
 
 /// The splits in their order, with their images; one that has no name if there are none.
-pub type Parts = Vec<(Option<SplitName>, Vec<Item>)>;
+pub type Parts = Vec<(Option<Split>, Vec<Item>)>;
 
 /// How many images each split has of each class: `[split][class]`.
 pub fn by_class(parts: &Parts, classes: usize) -> Vec<Vec<usize>> {
@@ -66,9 +65,6 @@ pub fn by_class(parts: &Parts, classes: usize) -> Vec<Vec<usize>> {
     parts.iter().map(|(_, items)| of(items)).collect()
 }
 
-/// The order in which splits are told.
-const ORDER: [SplitName; 3] = [SplitName::Train, SplitName::Validation, SplitName::Test];
-
 /// Divides `items`, which stand in their order. Amounts are all counts, or all shares ([`Amount::require`]), shares if
 /// `grouped`. With the number of groups of each split.
 ///
@@ -77,7 +73,7 @@ const ORDER: [SplitName; 3] = [SplitName::Train, SplitName::Validation, SplitNam
 pub fn shared(
     items: Vec<Item>,
     classes: &[String],
-    splits: &[(SplitName, Amount)],
+    splits: &[(Split, Amount)],
     seed: Option<u64>,
     grouped: bool,
 ) -> Result<(Parts, Option<Vec<usize>>)> {
@@ -86,15 +82,15 @@ pub fn shared(
             return Ok((vec![(None, items)], None));
         }
         let of = |split| items.iter().filter(|item| item.split == Some(split)).cloned().collect::<Vec<_>>();
-        let parts = ORDER.map(|split| (Some(split), of(split)));
+        let parts = Split::ALL.map(|split| (Some(split), of(split)));
         return Ok((parts.into_iter().filter(|(_, of)| !of.is_empty()).collect(), None));
     }
     // Who goes where does not depend on how they are typed.
     let mut splits = splits.to_vec();
-    splits.sort_by_key(|(split, _)| ORDER.iter().position(|one| one == split));
+    splits.sort_by_key(|(split, _)| *split);
     if grouped {
         let share =
-            |(_, amount): &(SplitName, Amount)| if let Amount::Share(share) = amount { *share } else { 0.0 };
+            |(_, amount): &(Split, Amount)| if let Amount::Share(share) = amount { *share } else { 0.0 };
         let shares: Vec<f64> = splits.iter().map(share).collect();
         let (parts, groups) = divided(items, classes.len(), &shares, seed.unwrap_or(1));
         return Ok((splits.iter().map(|(split, _)| Some(*split)).zip(parts).collect(), Some(groups)));
@@ -172,8 +168,8 @@ fn counts(n: usize, amounts: &[Amount]) -> Option<Vec<usize>> {
 /// [`Kind::Data`].
 pub fn require_all(parts: &Parts, counts: &[Vec<usize>], classes: &[String]) -> Result<()> {
     let names =
-        || parts.iter().filter_map(|(split, _)| split.map(SplitName::name)).collect::<Vec<_>>().join(", ");
-    if parts.iter().all(|(split, _)| split.is_some_and(|split| split != SplitName::Train)) {
+        || parts.iter().filter_map(|(split, _)| split.map(Split::name)).collect::<Vec<_>>().join(", ");
+    if parts.iter().all(|(split, _)| split.is_some_and(|split| split != Split::Train)) {
         return Err(Error::new(Kind::Data, "there is no split to learn from")
             .expected_got("train among the splits", names())
             .help("call it train in the list; or leave the list's splits out with --splits train=0.8,validation=0.2"));
@@ -220,7 +216,7 @@ mod tests {
 
     #[test]
     fn amounts_go_together_or_are_refused() {
-        let (train, test) = (SplitName::Train, SplitName::Test);
+        let (train, test) = (Split::Train, Split::Test);
         for right in [vec![], vec![(train, Share(1.0))], vec![(train, Share(0.7)), (test, Share(0.3))]] {
             Amount::require(&right, false).unwrap();
         }

@@ -2,21 +2,20 @@
 //!
 //! In: a run, a folder, perhaps the name of a split. Out: decoded images, and what to know of their figures.
 
-use super::SplitName;
 use super::held_out::{Parted, parted};
 use super::names::Names;
 use crate::data::endings::Endings;
-use crate::data::{Features, Folder, Images, Recipe, Sample, Splits};
+use crate::data::{Features, Folder, Images, Recipe, Sample, Split, Splits};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::model::classes::{composed_otherwise, listed, told_from};
 use crate::report::counted_are;
+use crate::task::Host;
 use crate::task::contents::Listing;
 use crate::task::finetune::some;
 use crate::task::images::{Reading, decode};
 use crate::task::resume::Job;
-use crate::task::run::{Part, Run};
-use crate::task::{Host, extract};
+use crate::task::run::Run;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -24,16 +23,16 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug)]
 pub(in crate::task) enum Which {
     /// Those of a split.
-    Split(&'static str),
+    Split(Split),
     /// All of a folder without splits.
     All(PathBuf),
 }
 
 impl Which {
-    /// The split's name, if it is one.
-    pub fn split(&self) -> Option<&'static str> {
+    /// The split, if it is one.
+    pub fn split(&self) -> Option<Split> {
         match self {
-            Self::Split(name) => Some(name),
+            Self::Split(split) => Some(*split),
             Self::All(_) => None,
         }
     }
@@ -42,7 +41,7 @@ impl Which {
 impl fmt::Display for Which {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Split(name) => f.write_str(name),
+            Self::Split(split) => split.fmt(f),
             Self::All(folder) => write!(f, "all images of {}", folder.display()),
         }
     }
@@ -80,15 +79,14 @@ pub(in crate::task) fn labelled(
     host: &Host,
     run: &Run,
     data: &Path,
-    split: Option<SplitName>,
+    split: Option<Split>,
     reading: &Reading,
     tested: TestedBy,
 ) -> Result<Labelled> {
-    if let Some(part) = Splits::without_train(data, split.map(SplitName::name)) {
+    if let Some((split, part)) = Splits::without_train(data, split) {
         host.note(format_args!("{} has no train; {} is judged", data.display(), part.display()));
-        let name = if part.ends_with("test") { "test" } else { "validation" };
         let judged = labelled(host, run, &part, None, reading, tested)?;
-        return Ok(Labelled { part: Which::Split(name), ..judged });
+        return Ok(Labelled { part: Which::Split(split), ..judged });
     }
     let chosen = Chosen::new(host, run, data, split)?;
     let classes = &run.config.network.classes;
@@ -100,7 +98,7 @@ pub(in crate::task) fn labelled(
     }
     let training = &run.config.training;
     let folder = match tested {
-        TestedBy::Run if chosen.own && chosen.name == "test" => {
+        TestedBy::Run if chosen.own && chosen.split == Split::Test => {
             some(&all, training.test_images, training.seed)
         }
         _ => all.clone(),
@@ -109,28 +107,28 @@ pub(in crate::task) fn labelled(
         host.note(format_args!("{} of {} test images are judged, as by the run", folder.len(), all.len()));
     }
     let size = run.architecture.input;
-    let called = if chosen.whole { "all" } else { chosen.name };
+    let called = if chosen.whole { "all" } else { chosen.split.name() };
     let images = decode(host, called, &folder, size, run.resize()?, reading)?;
-    let seen = |part| -> Result<bool> {
+    let seen = |split| -> Result<bool> {
         let mut listing = Listing::of_images(&folder.root, &images)?;
         if training.job == Job::Fit {
             listing = listing.named_in_features();
         }
-        Ok(run.saw(part, &listing).unwrap_or(true))
+        Ok(run.saw(split, &listing).unwrap_or(true))
     };
-    let others = chosen.held_out() && !seen(Part::Validation)?;
-    let note = chosen.remark(run, data, others, || seen(Part::Train))?;
+    let others = chosen.held_out() && !seen(Split::Validation)?;
+    let note = chosen.remark(run, data, others, || seen(Split::Train))?;
     if let Some(note) = &note {
         host.note(format_args!("{note}"));
     }
-    let part = if chosen.whole { Which::All(data.to_owned()) } else { Which::Split(chosen.name) };
+    let part = if chosen.whole { Which::All(data.to_owned()) } else { Which::Split(chosen.split) };
     Ok(Labelled { part, folder, images, note, others })
 }
 
 /// A part of a folder, and what the run has to do with it.
 struct Chosen {
-    /// The split's name; `train` where there are none.
-    name: &'static str,
+    /// The split; training where there are none.
+    split: Split,
     /// Its images.
     folder: Folder,
     /// The folder has no splits, so this is all of it.
@@ -145,7 +143,7 @@ struct Chosen {
 
 impl Chosen {
     /// As [`labelled`] says, of `data`.
-    fn new(host: &Host, run: &Run, data: &Path, split: Option<SplitName>) -> Result<Self> {
+    fn new(host: &Host, run: &Run, data: &Path, split: Option<Split>) -> Result<Self> {
         let mut splits = Splits::judged(data)?;
         let training = &run.config.training;
         let extracted = match splits.validation {
@@ -162,9 +160,9 @@ impl Chosen {
             ));
         }
         // Of another folder a part is taken only if it is asked for: it may be the same, in another place.
-        let asked = matches!(split, Some(SplitName::Train | SplitName::Validation));
+        let asked = matches!(split, Some(Split::Train | Split::Validation));
         let mut by_list = false;
-        if split != Some(SplitName::Test) {
+        if split != Some(Split::Test) {
             if let Some([train, validation]) = extracted {
                 splits = Splits { train, validation: Some(validation), ..splits };
             } else if let Some(share) = training.validation_split
@@ -194,18 +192,17 @@ impl Chosen {
         }
         let whole = splits.train.root == data && splits.validation.is_none();
         let parted = splits.validation.as_ref().is_some_and(|part| part.root == splits.train.root);
-        let named = extract::named(&splits);
+        let there_are: Vec<(Split, &Folder)> = splits.iter().collect();
         // All of a folder without splits is what was trained on, if that is the run's own; of others nobody knows.
-        let known = |name: &str| !whole || (own && name == "train");
+        let known = |split: Split| !whole || (own && split == Split::Train);
         let found = match split {
-            Some(split) => named.iter().find(|(name, _)| *name == split.name() && known(name)),
+            Some(split) => there_are.iter().find(|(there, _)| *there == split && known(split)),
             // Train, validation, test is the order of preference backwards.
-            None => named.last(),
+            None => there_are.last(),
         };
-        let Some(&(name, folder)) = found else {
+        let Some(&(taken, folder)) = found else {
             let Some(split) = split else { return Err(Error::new(Kind::Data, "there are no images")) };
-            let error =
-                Error::new(Kind::Usage, format!("{} has no split `{}`", data.display(), split.name()));
+            let error = Error::new(Kind::Usage, format!("{} has no split `{split}`", data.display()));
             return Err(if whole {
                 error.fact("there", format!("class folders: {}", listed(&splits.train.classes))).help(
                     if own && has_held_out {
@@ -215,23 +212,23 @@ impl Chosen {
                     },
                 )
             } else {
-                let names: Vec<_> = named.iter().map(|(name, _)| *name).collect();
+                let names: Vec<_> = there_are.iter().map(|(split, _)| split.name()).collect();
                 error.fact("splits", names.join(" ")).help("choose one of these with --split")
             });
         };
         if by_list && folder.is_empty() {
             return Err(Error::new(
                 Kind::Data,
-                format!("{} has none of the run's {name} images", data.display()),
+                format!("{} has none of the run's {taken} images", data.display()),
             )
             .help("give the folder that the run learned from, or a folder of other images without --split"));
         }
-        Ok(Self { name, folder: folder.clone(), whole, own, parted, by_list })
+        Ok(Self { split: taken, folder: folder.clone(), whole, own, parted, by_list })
     }
 
     /// Whether it stands in the place of what the run held out: of its own folder, or of one that is said to be a copy.
     fn held_out(&self) -> bool {
-        self.parted && self.name == "validation"
+        self.parted && self.split == Split::Validation
     }
 
     /// Whether the run was trained on it, as far as that matters and is known. `others` says that it is not what the
@@ -244,7 +241,7 @@ impl Chosen {
         learned: impl FnOnce() -> Result<bool>,
     ) -> Result<Option<String>> {
         let training = &run.config.training;
-        let train = self.name == "train";
+        let train = self.split == Split::Train;
         let note = if self.own && train && learned()? {
             "the run was trained on these images".to_owned()
         } else if self.own && train {
@@ -339,7 +336,7 @@ fn drawn(run: &Run, all: &Splits, share: f32) -> Result<Splits> {
 
 /// Whether `data` is the test split of the folder that the run learned from.
 fn is_test(run: &Run, data: &Path) -> Result<bool> {
-    Ok(files::real(data)? == files::real(&run.config.training.data.join("test"))?)
+    Ok(files::real(data)? == files::real(&run.config.training.data.join(Split::Test.name()))?)
 }
 
 /// Whether `data` is the folder that the run learned from, or that its features were extracted from.
@@ -352,11 +349,11 @@ pub(in crate::task) fn owns(run: &Run, data: &Path) -> Result<bool> {
     if data == files::real(&training.data)? {
         return Ok(true);
     }
-    let train = training.data.join("train.safetensors");
+    let train = Features::path(&training.data, Split::Train);
     Ok(match (training.job, Features::open(&train)) {
-        (Job::Fit, Ok(features)) => {
-            [&data, &data.join("train")].iter().any(|root| files::shown(root) == features.recipe.root)
-        }
+        (Job::Fit, Ok(features)) => [&data, &data.join(Split::Train.name())]
+            .iter()
+            .any(|root| files::shown(root) == features.recipe.root),
         _ => false,
     })
 }
@@ -365,11 +362,11 @@ pub(in crate::task) fn owns(run: &Run, data: &Path) -> Result<bool> {
 /// there and `extract` parted them. What cannot be read of the features parts nothing.
 fn extracted(run: &Run, all: &Folder) -> Result<Option<[Folder; 2]>> {
     let training = &run.config.training;
-    let open = |split| Features::open(&training.data.join(format!("{split}.safetensors")));
+    let open = |split| Features::open(&Features::path(&training.data, split));
     if training.job != Job::Fit {
         return Ok(None);
     }
-    let (Ok(train), Ok(validation)) = (open("train"), open("validation")) else { return Ok(None) };
+    let (Ok(train), Ok(validation)) = (open(Split::Train), open(Split::Validation)) else { return Ok(None) };
     let root = files::shown(&files::real(&all.root)?);
     if [&train, &validation].iter().any(|features| features.recipe.root != root) {
         return Ok(None);
@@ -378,7 +375,7 @@ fn extracted(run: &Run, all: &Folder) -> Result<Option<[Folder; 2]>> {
     let mut folder = |features: Features| {
         let Recipe { classes, files, labels, .. } = features.recipe;
         let files = files.into_iter().zip(labels);
-        let files = files.map(|((name, bytes, _), label)| Sample { path: there.take(&name, bytes), label });
+        let files = files.map(|(file, label)| Sample { path: there.take(&file.name, file.bytes), label });
         let (root, unread) = (all.root.clone(), Endings::default());
         let (ignored, links) = (Vec::new(), Vec::new());
         Folder { root, classes, files: files.collect(), unread, ignored, links, parted: false }

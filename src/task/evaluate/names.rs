@@ -40,9 +40,9 @@ impl<'a> Names<'a> {
 
 /// Where the images of features are, relative to their root.
 pub(in crate::task) fn files_of(recipe: &Recipe) -> Vec<PathBuf> {
-    let names = recipe.files.iter().map(|(name, bytes, _)| (&name[..], *bytes));
+    let names = recipe.files.iter().map(|file| (&file.name[..], file.bytes));
     // Of most nothing was replaced.
-    let replaced = recipe.files.iter().any(|(name, ..)| name.contains(char::REPLACEMENT_CHARACTER));
+    let replaced = recipe.files.iter().any(|file| file.name.contains(char::REPLACEMENT_CHARACTER));
     let folder = replaced.then(|| Folder::scan(Path::new(&recipe.root)).ok()).flatten();
     match folder {
         None => names.map(|(name, _)| name.into()).collect(),

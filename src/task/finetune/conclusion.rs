@@ -4,8 +4,8 @@
 //! result, lines for people, predictions for the report.
 
 use super::{Finetune, some};
-use crate::data::{Folder, Images};
-use crate::error::{Error, Kind, Result};
+use crate::data::{Folder, Images, Split};
+use crate::error::{Kind, Result};
 use crate::files::{self, quoted};
 use crate::model::Network;
 use crate::report::Outcome;
@@ -14,10 +14,11 @@ use crate::task::course::StageConfig;
 use crate::task::evaluate::{Which, adopted, test};
 use crate::task::images::{Skipped, decode, skipped};
 use crate::task::report::{self, Judged, Material};
-use crate::task::run::{self, Config, ResultConfig, Run};
+use crate::task::run::{self, Config, HISTORY, ResultConfig, Run};
 use crate::task::stage::ended_with;
 use crate::train::{History, ImageSamples, Samples};
-use std::path::{PathBuf, absolute};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What there is to say of a run.
@@ -29,6 +30,26 @@ pub(super) struct Conclusion<'a> {
     pub text: String,
     /// What came out on the test split.
     pub tested: Option<Outcome>,
+}
+
+/// The images that a run did not learn from.
+pub(super) struct Held<'a> {
+    /// The folder of the test split, and its images.
+    pub test: Option<(PathBuf, Arc<Images>)>,
+    /// What every epoch was checked on.
+    pub validation: Option<Validated<'a>>,
+}
+
+/// The validation as the last stage has it.
+pub(super) struct Validated<'a> {
+    /// Its folder.
+    pub root: &'a Path,
+    /// Its images, in the order of the samples.
+    pub files: &'a [PathBuf],
+    /// The layer at which the samples enter.
+    pub from: usize,
+    /// The images, or features of them.
+    pub samples: &'a dyn Samples,
 }
 
 /// When a figure was taken: after which stage.
@@ -68,11 +89,30 @@ impl<'a> Conclusion<'a> {
         Self { job, config: Config { result: Some(result), ..config }, text, tested: None }
     }
 
-    /// Tests the network on `images` of the folder `root`; the job takes `seconds` with it.
+    /// What the network says of what is `held` out: of the test, whose figures are added to the run in `folder`; where
+    /// there is none, of the validation, for the report alone, which tells why it cannot be had. The job takes `seconds`
+    /// with it.
     ///
     /// # Errors
-    /// Those of [`test()`]; the run is saved already.
-    pub fn test(
+    /// Those of the test, and of the run's file; the run is saved already.
+    pub fn judge(
+        &mut self,
+        host: &Host,
+        network: &Network,
+        folder: &run::Folder,
+        held: Held<'_>,
+        seconds: impl Fn() -> f64,
+    ) -> Result<Option<Result<Judged>>> {
+        let Some((root, images)) = held.test else {
+            return Ok(held.validation.map(|validation| self.validation(host, network, &validation)));
+        };
+        let judged = self.test(host, network, (root, &images), seconds)?;
+        folder.finish(&self.config)?;
+        Ok(Some(Ok(judged)))
+    }
+
+    /// Tests the network on `images` of the folder `root`; the job takes `seconds` with it.
+    fn test(
         &mut self,
         host: &Host,
         network: &Network,
@@ -98,24 +138,15 @@ impl<'a> Conclusion<'a> {
         let result = self.config.result.get_or_insert_default();
         (result.test_loss, result.test_accuracy) = (Some(outcome.loss), Some(outcome.accuracy));
         result.seconds = seconds();
-        Ok(Judged::new(Which::Split("test"), root, images.files.clone(), found, report::REUSED))
+        Ok(Judged::new(Which::Split(Split::Test), root, images.files.clone(), found, report::REUSED))
     }
 
-    /// What the network says of the `validation`, whose samples enter at a layer; for the report alone.
-    ///
-    /// # Errors
-    /// Those of [`test()`].
-    pub fn validation(
-        &self,
-        host: &Host,
-        network: &Network,
-        (validation, files): (&Folder, Vec<PathBuf>),
-        (from, samples): (usize, &dyn Samples),
-    ) -> Result<Judged> {
+    fn validation(&self, host: &Host, network: &Network, validation: &Validated<'_>) -> Result<Judged> {
+        let Validated { root, files, from, samples } = *validation;
         let how = if from == 0 { report::FROM_IMAGES } else { report::FROM_FEATURES };
         let classes = &self.config.network.classes;
         let found = test(host, network, (from, samples), classes, self.job.head.batch)?;
-        Ok(Judged::new(Which::Split("validation"), validation.root.clone(), files, found, how))
+        Ok(Judged::new(Which::Split(Split::Validation), root.to_owned(), files.to_vec(), found, how))
     }
 }
 
@@ -141,11 +172,11 @@ pub(in crate::task) fn measure(host: &Host, job: &Finetune, split: &Folder) -> R
     let split = adopted(split, &run.config.network.classes)?;
     let mut config = run.config.clone();
     if files::real(&job.data)? != files::real(&config.training.data)? {
-        config.training.data = absolute(&job.data).map_err(|e| Error::io("find", &job.data, &e))?;
+        config.training.data = files::absolute(&job.data)?;
     }
     let began = Instant::now();
     let split = some(&split, job.test_images, job.head.seed);
-    let images = decode(host, "test", &split, job.size, job.images.resize, &job.images.reading)?;
+    let images = decode(host, Split::Test.name(), &split, job.size, job.images.resize, &job.images.reading)?;
     let skipped = skipped(&split.root, &images);
     let mut network = run.network(host)?;
     let seconds = result.seconds;
@@ -155,7 +186,7 @@ pub(in crate::task) fn measure(host: &Host, job: &Finetune, split: &Folder) -> R
     let outcome = judged.outcome().clone();
     let folder = run::Folder::at(&job.output);
     folder.finish(&conclusion.config)?;
-    let history = History::load(&folder.join("history.csv"))?;
+    let history = History::load(&folder.join(HISTORY))?;
     let (config, judged) = (&conclusion.config, Some(Ok(judged)));
     let material = Material { folder: &job.output, config, history: &history, judged };
     report::attempt(host, &mut network, material)?;

@@ -10,7 +10,7 @@ use crate::model::Pooling;
 use crate::model::classes::{composed_otherwise, told_from};
 use crate::task::ImageOptions;
 use crate::task::earlier::{Earlier, job_file};
-use crate::task::run::{Begin, MODEL, Run};
+use crate::task::run::{Begin, MODEL, RUN, Run};
 use std::path::{Path, PathBuf};
 
 /// A run that a job begins with.
@@ -72,7 +72,7 @@ impl Origin {
             Err(_) if job.validation_split.is_none() || goes_on(&job) => None,
             earlier => earlier?,
         };
-        let file = self.weights.with_file_name("run.toml");
+        let file = self.weights.with_file_name(RUN);
         let mut config = self.run.config;
         // Those lists are in `earlier` already.
         config.training.earlier_sha256.clear();

@@ -3,14 +3,15 @@
 //! In: the splits, the network, the layers at which stages enter. Out: training and validation as parts, the test's
 //! images, what could not be read.
 
+use super::conclusion::Validated;
+use super::plan::Plan;
 use super::{Finetune, some};
-use crate::data::{Images, Splits};
+use crate::data::{HeldOut, Images, Split};
 use crate::error::Result;
 use crate::files;
 use crate::model::Network;
-use crate::task::base::Base;
 use crate::task::contents::Listing;
-use crate::task::extract::{self, named};
+use crate::task::extract;
 use crate::task::images::{Skipped, decode, skipped};
 use crate::task::parts::{Cache, Part, Ready};
 use crate::task::stage::{Seen, Stages};
@@ -29,8 +30,8 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// Reads `splits` for stages that enter at `places`, and computes what is kept of them. `stages` is told what it learns
-    /// from before anything is computed.
+    /// Reads what `plan` has for the run in the folder `run`, and computes what is kept of it. `stages` is told what it
+    /// learns from before anything is computed.
     ///
     /// # Errors
     /// Of images, files and device; [`Kind::Data`](crate::error::Kind::Data) when a run that is taken up began with
@@ -38,20 +39,21 @@ impl Shown {
     pub fn new(
         host: &Host,
         job: &Finetune,
-        (base, network): (&Base, &Network),
-        (splits, places): (&Splits, &[usize]),
-        folder: &run::Folder,
+        plan: &Plan,
+        network: &Network,
+        run: &run::Folder,
         stages: &mut Stages<'_>,
     ) -> Result<Self> {
-        let (features, former) = (folder.features(), folder.former_features());
+        let splits = &plan.splits;
+        let (features, former) = (run.features(), run.former_features());
         let mut cache =
             Cache { folder: &features, former: former.as_deref(), limit: job.cache_limit, taken: 0 };
         let from = extract::From {
             variant: job.variant,
-            base,
+            base: &plan.base,
             images: &job.images,
             batch: job.head.batch,
-            parted: job.validation_split.map(|share| (share, job.head.seed)),
+            parted: job.validation_split.map(|share| HeldOut { share, seed: job.head.seed }),
         };
         let tested = splits.test.as_ref().map(|folder| some(folder, job.test_images, job.head.seed));
         if let (Some(all), Some(some)) = (&splits.test, &tested)
@@ -62,27 +64,28 @@ impl Shown {
         let mut shown = Self { parts: Vec::new(), test: None, unread: Vec::new() };
         // All are decoded before the long work: what is wrong with them is known then.
         let mut learned = Vec::new();
-        for (name, split) in named(splits) {
-            let split = tested.as_ref().filter(|_| name == "test").unwrap_or(split);
-            let images = decode(host, name, split, job.size, job.images.resize, &job.images.reading)?;
+        for (split, folder) in splits.iter() {
+            let folder = tested.as_ref().filter(|_| split == Split::Test).unwrap_or(folder);
+            let images =
+                decode(host, split.name(), folder, job.size, job.images.resize, &job.images.reading)?;
             let images = Arc::new(images);
-            shown.unread.extend(skipped(&split.root, &images));
-            if name == "test" {
-                shown.test = Some((split.root.clone(), images));
+            shown.unread.extend(skipped(&folder.root, &images));
+            if split == Split::Test {
+                shown.test = Some((folder.root.clone(), images));
                 continue;
             }
-            let parted = job.validation_split.is_some().then_some(split.root.as_path());
-            stages.see(learned.len(), Listing::of_images(&split.root, &images)?, parted)?;
-            learned.push((name, split, images));
+            let parted = job.validation_split.is_some().then_some(folder.root.as_path());
+            stages.see(learned.len(), Listing::of_images(&folder.root, &images)?, parted)?;
+            learned.push((split, folder, images));
         }
         files::create_dir(&features)?;
-        for (name, split, images) in learned {
-            let still = job.stages.iter().zip(places);
+        for (split, folder, images) in learned {
+            let still = job.stages.iter().zip(&plan.places);
             let kept: Vec<usize> = still
-                .filter(|(stage, _)| name != "train" || stage.augment.is_none())
+                .filter(|(stage, _)| split != Split::Train || stage.augment.is_none())
                 .map(|(_, &place)| place)
                 .collect();
-            shown.parts.push(Part::new(host, &from, network, (name, split), images, &kept, &mut cache)?);
+            shown.parts.push(Part::new(host, &from, network, (split, folder), images, &kept, &mut cache)?);
         }
         Ok(shown)
     }
@@ -97,15 +100,27 @@ impl Shown {
         self.parts.get(1)
     }
 
-    /// The images that must not be among those of training, by name.
-    pub fn judges(&self) -> [(&'static str, Option<&Arc<Images>>); 2] {
+    /// The images that must not be among those of training.
+    pub fn judges(&self) -> [(Split, Option<&Arc<Images>>); 2] {
         [
-            ("validation", self.validation().map(|part| &part.images)),
-            ("test", self.test.as_ref().map(|(_, images)| images)),
+            (Split::Validation, self.validation().map(|part| &part.images)),
+            (Split::Test, self.test.as_ref().map(|(_, images)| images)),
         ]
     }
 
-    /// Runs all stages, which enter at `places` and need so many bytes of the device. Gives the validation's samples.
+    /// How many there are to learn from, and to check on.
+    pub fn samples(&self) -> [usize; 2] {
+        [self.train().images.len(), self.validation().map_or(0, |part| part.images.len())]
+    }
+
+    /// The validation as the last stage has it, by what is `ready` of it.
+    pub fn held<'a>(&'a self, plan: &'a Plan, ready: Option<&'a Ready<'_>>) -> Option<Validated<'a>> {
+        let (part, folder) = (self.validation()?, plan.splits.validation.as_ref()?);
+        let (from, samples) = ready?.samples(*plan.places.last()?);
+        Some(Validated { root: &folder.root, files: &part.images.files, from, samples })
+    }
+
+    /// Runs all stages. Gives the validation's samples.
     ///
     /// # Errors
     /// Those of [`Part::ready`] and [`Stages::run`].
@@ -113,10 +128,11 @@ impl Shown {
         &self,
         host: &Host,
         job: &Finetune,
+        plan: &Plan,
         network: &mut Network,
         stages: &mut Stages<'_>,
-        (places, needed): (&[usize], u64),
     ) -> Result<Option<Ready<'_>>> {
+        let (places, needed) = (&plan.places, plan.needed);
         let rule = job.images.preprocess.rule();
         let augmented = job.stages.iter().map(|stage| stage.augment.is_some());
         let entered: Vec<usize> =

@@ -4,7 +4,7 @@
 //! that they belong to.
 
 use super::HeadOptions;
-use crate::data::{Features, Recipe};
+use crate::data::{Features, Recipe, Split};
 use crate::error::{Error, Kind, Result};
 use crate::model::Architecture;
 use crate::task::Host;
@@ -29,12 +29,11 @@ impl Extracted {
     /// [`Kind::Usage`] when the extraction was stopped; [`Kind::Data`] when the splits do not belong together; those of
     /// [`Features::open`].
     pub fn open(folder: &Path) -> Result<Self> {
-        let unfinished = |split: &str| {
-            let [whole, partial] =
-                ["", ".partial"].map(|end| folder.join(format!("{split}.safetensors{end}")));
+        let unfinished = |split| {
+            let (whole, partial) = (Features::path(folder, split), Features::partial_path(folder, split));
             (!whole.exists() && partial.exists()).then_some(partial)
         };
-        if let Some(partial) = ["train", "validation"].into_iter().find_map(unfinished) {
+        if let Some(partial) = Split::EPOCH.into_iter().find_map(unfinished) {
             return Err(Error::new(
                 Kind::Usage,
                 format!("{} holds an extraction that was stopped", folder.display()),
@@ -42,18 +41,18 @@ impl Extracted {
             .fact("there", partial.display())
             .help("the same `vgg-ft extract` command goes on with it; or remove that file"));
         }
-        let path = |split: &str| folder.join(format!("{split}.safetensors"));
-        let part = |split: &str| path(split).exists().then(|| Features::open(&path(split))).transpose();
+        let open = |split| Features::open(&Features::path(folder, split));
+        let part = |split| Features::path(folder, split).exists().then(|| open(split)).transpose();
         let all = Self {
-            train: Features::open(&path("train"))?,
-            validation: part("validation")?,
-            test: part("test")?,
+            train: open(Split::Train)?,
+            validation: part(Split::Validation)?,
+            test: part(Split::Test)?,
         };
-        for (name, other) in [("validation", &all.validation), ("test", &all.test)] {
+        for (split, other) in [(Split::Validation, &all.validation), (Split::Test, &all.test)] {
             if other.as_ref().is_some_and(|other| !belong_together(all.recipe(), &other.recipe)) {
                 return Err(Error::new(
                     Kind::Data,
-                    format!("training and {name} features do not belong together"),
+                    format!("training and {split} features do not belong together"),
                 )
                 .fact("reason", "other settings, or images that are in both")
                 .help("extract both again into one folder"));
@@ -119,8 +118,8 @@ impl Extracted {
 
 /// Made alike, and from different images.
 fn belong_together(train: &Recipe, other: &Recipe) -> bool {
-    let known: HashSet<&str> = train.files.iter().map(|(name, _, _)| name.as_str()).collect();
+    let known: HashSet<&str> = train.files.iter().map(|file| file.name.as_str()).collect();
     let overlap =
-        train.root == other.root && other.files.iter().any(|(name, _, _)| known.contains(name.as_str()));
+        train.root == other.root && other.files.iter().any(|file| known.contains(file.name.as_str()));
     train.comparable(other) && !overlap
 }

@@ -13,7 +13,7 @@ use super::base::Base;
 use super::fit::HeadOptions;
 use super::output::{apart, folder_of_no_run};
 use super::resume::take_over_cuts;
-use super::run::{self, Begin, Config, Run};
+use super::run::{self, Begin, Config, HISTORY, JOB, RUN, Run};
 use super::stage::ended_with;
 use super::{Finetune, Host, ImageOptions, Reading, finetune};
 use crate::data::{Folder, Splits};
@@ -202,7 +202,7 @@ fn look(mut job: Finetune, config: &Config, force: bool) -> Result<Part> {
     if run::is_held(&job.output) {
         return Err(run::busy(&job.output));
     }
-    let files = [("run.toml", State::Finished), ("job.toml", State::Stopped)];
+    let files = [(RUN, State::Finished), (JOB, State::Stopped)];
     let there = files.into_iter().map(|(name, state)| (job.output.join(name), state));
     let Some((file, state)) = there.into_iter().find(|(file, _)| file.exists() && !force) else {
         job.begin = if force { Begin::Over } else { Begin::New };
@@ -219,7 +219,7 @@ fn look(mut job: Finetune, config: &Config, force: bool) -> Result<Part> {
     }
     run::Folder::finished(&job.output)?;
     job.begin = Begin::Resume;
-    let history = job.output.join("history.csv");
+    let history = job.output.join(HISTORY);
     let epochs = if history.exists() { History::load(&history)?.epochs } else { Vec::new() };
     let of = |name: &str| epochs.iter().filter(|epoch| epoch.stage == name).count();
     let done = job.stages.iter().map(|stage| of(&stage.name)).collect();
@@ -294,7 +294,7 @@ fn again(job: &Notebook) -> &'static str {
 /// A part's lines: one for each stage; the test is that of the last.
 fn rows(job: &Finetune) -> Result<Vec<Row>> {
     let result = Run::open(&job.output)?.config.result.unwrap_or_default();
-    let history = History::load(&job.output.join("history.csv"))?;
+    let history = History::load(&job.output.join(HISTORY))?;
     let last = job.stages.len() - 1;
     let row = |(at, stage): (usize, &super::StageConfig)| {
         let epochs: Vec<&Epoch> = history.epochs.iter().filter(|epoch| epoch.stage == stage.name).collect();

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::files;
 use crate::task::Host;
 use crate::task::course::StageConfig;
-use crate::task::run::{Config, SKIPPED, TrainingConfig};
+use crate::task::run::{Config, MODEL, SKIPPED, TrainingConfig};
 use crate::train::History;
 use std::path::Path;
 
@@ -94,8 +94,8 @@ pub(super) fn environment(host: &Host, folder: &Path, config: &Config) -> Result
         ("vgg-ft", config.vgg_ft.clone()),
         ("base weights", format!("SHA-256 {}", config.training.base_weights)),
     ];
-    let model = folder.join("model.safetensors");
+    let model = folder.join(MODEL);
     let (bytes, sha256) = files::sha256_file(&model)?;
-    out.push(("model.safetensors", format!("{bytes} bytes, SHA-256 {sha256}")));
+    out.push((MODEL, format!("{bytes} bytes, SHA-256 {sha256}")));
     Ok(out.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }

@@ -71,7 +71,7 @@ pub(super) fn verdict<'a>(
         });
     }
     let on = match &judged.part {
-        Which::Split(name) => format!("the {name} images"),
+        Which::Split(split) => format!("the {split} images"),
         all => all.to_string(),
     };
     let wrong = all.len();

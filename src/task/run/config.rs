@@ -7,7 +7,9 @@ use crate::device::Precision;
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::model::{Architecture, Head, Pooling};
+use crate::task::Host;
 use crate::task::course::StageConfig;
+use crate::task::fit::HeadOptions;
 use crate::task::resume::Job;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -30,7 +32,7 @@ pub struct Config {
 }
 
 /// The version of [`Config`] that is written and read.
-pub(in crate::task) const FORMAT: u32 = 2;
+const FORMAT: u32 = 2;
 
 /// The network of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -115,6 +117,40 @@ pub struct TrainingConfig {
     pub stages: Vec<StageConfig>,
 }
 
+/// What jobs of either kind write down of their training.
+pub(in crate::task) struct Begun<'a> {
+    /// Of which kind it is.
+    pub job: Job,
+    /// The data or features folder.
+    pub data: &'a Path,
+    /// The base's weights file, if one was named.
+    pub weights: Option<&'a Path>,
+    /// SHA-256 of the base's weights file.
+    pub base_weights: &'a str,
+    /// The classifier.
+    pub head: &'a HeadOptions,
+}
+
+impl Begun<'_> {
+    /// As the file has it; what else there is to say is left as it is by default.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] when a path cannot be made whole.
+    pub fn training(&self, host: &Host) -> Result<TrainingConfig> {
+        Ok(TrainingConfig {
+            job: self.job,
+            data: files::absolute(self.data)?,
+            weights: self.weights.map(files::absolute).transpose()?,
+            base_weights: self.base_weights.to_owned(),
+            device: host.computes(),
+            precision: host.device.precision(),
+            seed: self.head.seed,
+            batch: self.head.batch,
+            ..TrainingConfig::default()
+        })
+    }
+}
+
 impl TrainingConfig {
     /// The seed that decided who is held out.
     pub(in crate::task) fn split_seed(&self) -> u64 {
@@ -153,6 +189,11 @@ pub struct ResultConfig {
 }
 
 impl Config {
+    /// What is written down before the work begins.
+    pub(in crate::task) fn new(network: NetworkConfig, training: TrainingConfig) -> Self {
+        Self { format: FORMAT, vgg_ft: env!("CARGO_PKG_VERSION").into(), network, training, result: None }
+    }
+
     /// The file's text.
     ///
     /// # Errors

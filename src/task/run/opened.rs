@@ -3,10 +3,10 @@
 //! In: a run's folder. Out: a [`Run`], or who must do what first.
 
 use super::{
-    CHECKPOINT, Config, Folder, JOB, LISTINGS, MODEL, NetworkConfig, SKIPPED, TrainingConfig, damaged,
+    CHECKPOINT, Config, Folder, JOB, LISTINGS, MODEL, NetworkConfig, RUN, SKIPPED, TrainingConfig, damaged,
     is_held,
 };
-use crate::data::{Resize, Splits};
+use crate::data::{Resize, Split, Splits};
 use crate::error::{Error, Kind, Result};
 use crate::files::quoted;
 use crate::model::classes::in_lines;
@@ -21,15 +21,6 @@ use crate::task::stage::{Moment, kept};
 use crate::train::Checkpoint;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-
-/// What a run learns from, and what it is measured on after every epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// The first of [`TrainingConfig::digests`].
-    Train,
-    /// The second.
-    Validation,
-}
 
 /// How far a run is that is not finished.
 #[derive(Clone, Debug, Serialize)]
@@ -66,7 +57,7 @@ impl Run {
             )
             .help("give the folder that `vgg-ft finetune` or `vgg-ft fit` wrote with -o"));
         }
-        let file = path.join("run.toml");
+        let file = path.join(RUN);
         if !file.try_exists().map_err(|e| Error::io("read", &file, &e))? {
             let help = if is_held(path) {
                 "it is being trained now: wait until it has ended".into()
@@ -90,7 +81,7 @@ impl Run {
     /// As [`Self::open`]; [`Kind::Weights`] when the checkpoint is damaged.
     pub fn open_unfinished(path: &Path) -> Result<Self> {
         let job = path.join(JOB);
-        if path.join("run.toml").exists() || !job.exists() {
+        if path.join(RUN).exists() || !job.exists() {
             return Self::open(path);
         }
         let stopped = kept(&Folder::at(path))?.ok_or_else(|| {
@@ -133,7 +124,7 @@ impl Run {
     /// # Errors
     /// Those of [`Earlier::recorded`].
     pub fn earlier(&self) -> Result<Option<Earlier>> {
-        Earlier::recorded(&self.path.join("run.toml"), &self.config.training)
+        Earlier::recorded(&self.path.join(RUN), &self.config.training)
     }
 
     /// The splits of `data`, parted as the run parted its own.
@@ -151,10 +142,11 @@ impl Run {
         self.path.join(SKIPPED)
     }
 
-    /// Whether `listing` is what a part of the run saw; `None` where the run does not tell.
-    pub fn saw(&self, part: Part, listing: &Listing) -> Option<bool> {
-        let moment = self.stopped.as_ref().map(|(_, moment)| &moment.samples[part as usize].digest);
-        let seen = moment.or_else(|| self.config.training.digests.get(part as usize))?;
+    /// Whether `listing` is what the run saw of a split; `None` where the run does not tell, as of the test's.
+    pub fn saw(&self, split: Split, listing: &Listing) -> Option<bool> {
+        let at = Split::EPOCH.iter().position(|seen| *seen == split)?;
+        let moment = self.stopped.as_ref().map(|(_, moment)| &moment.samples[at].digest);
+        let seen = moment.or_else(|| self.config.training.digests.get(at))?;
         Some(*seen == listing.contents().digest)
     }
 
@@ -164,12 +156,11 @@ impl Run {
     /// # Errors
     /// [`Kind::Io`] when an image is gone.
     pub fn saw_all(&self, splits: &Splits) -> Result<bool> {
-        let validation = splits.validation.as_ref();
-        let parts = [
-            (Part::Train, Listing::of_folder(&splits.train)?),
-            (Part::Validation, validation.map_or_else(|| Ok(Listing::default()), Listing::of_folder)?),
-        ];
-        Ok(parts.iter().all(|(part, listing)| self.saw(*part, listing) == Some(true)))
+        let listed = |split| splits.get(split).map_or_else(|| Ok(Listing::default()), Listing::of_folder);
+        let [train, validation] = Split::EPOCH.map(listed);
+        let (train, validation) = (train?, validation?);
+        Ok(self.saw(Split::Train, &train) == Some(true)
+            && self.saw(Split::Validation, &validation) == Some(true))
     }
 
     /// Remarks on a run that is not finished, and where the device computes in other numbers than those that the run was
@@ -227,7 +218,7 @@ impl Run {
     pub fn weights(&self) -> Result<Pretrained> {
         let file = self.path.join(MODEL);
         if !file.try_exists().map_err(|e| Error::io("read", &file, &e))? {
-            let again = quoted(&self.path.join("run.toml"));
+            let again = quoted(&self.path.join(RUN));
             return Err(Error::new(Kind::Weights, format!("{} has lost its weights", self.path.display()))
                 .fact("missing", file.display())
                 .help(format!(
@@ -268,7 +259,7 @@ impl Run {
     /// [`Kind::Data`] for a name that this version does not know.
     pub fn preprocess(&self) -> Result<Preprocess> {
         let name = &self.config.network.preprocess;
-        name.parse().map_err(|e: Error| damaged(&self.path.join("run.toml"), e.message()))
+        name.parse().map_err(|e: Error| damaged(&self.path.join(RUN), e.message()))
     }
 
     /// How images were brought to size.
@@ -277,6 +268,6 @@ impl Run {
     /// [`Kind::Data`] for a name that this version does not know.
     pub fn resize(&self) -> Result<Resize> {
         let name = &self.config.network.resize;
-        name.parse().map_err(|reason: String| damaged(&self.path.join("run.toml"), &reason))
+        name.parse().map_err(|reason: String| damaged(&self.path.join(RUN), &reason))
     }
 }

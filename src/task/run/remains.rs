@@ -1,11 +1,12 @@
 //! What a run needs on the way, or leaves when it is killed, and how that goes.
 
 use super::{
-    BEST, CHECKPOINT, CURVES, Config, EARLIER, Folder, JOB, LISTINGS, Lock, MODEL, ON_THE_WAY, REPORT,
-    SKIPPED, TENSORBOARD, busy, is_held, remove,
+    BEST, CHECKPOINT, CURVES, Config, EARLIER, Folder, HISTORY, JOB, LISTINGS, Lock, MODEL, ON_THE_WAY,
+    REPORT, RUN, SKIPPED, TENSORBOARD, busy, is_held,
 };
+use crate::data::Split;
 use crate::error::{Error, Kind, Result};
-use crate::files;
+use crate::files::{self, remove_if_there};
 use crate::interrupt;
 use crate::report::tensorboard;
 use std::path::{Path, PathBuf};
@@ -23,9 +24,9 @@ pub(in crate::task) const FILES: [&str; 15] = [
     LISTINGS[1],
     EARLIER[0],
     EARLIER[1],
-    "run.toml",
+    RUN,
     MODEL,
-    "history.csv",
+    HISTORY,
     "history.jsonl",
     "curves.svg",
     SKIPPED,
@@ -62,7 +63,7 @@ impl Folder {
     /// [`Kind::Io`], also where another process is at its test or report; those of [`Config::read`].
     pub fn finished(path: &Path) -> Result<bool> {
         let folder = Self::at(path);
-        let file = folder.join("run.toml");
+        let file = folder.join(RUN);
         if !file.exists() {
             return Ok(false);
         }
@@ -75,7 +76,7 @@ impl Folder {
         let left = folder.join(JOB).exists() || folder.join(NEW_FEATURES).exists() || drawing;
         if left || folder.join(FEATURES).exists() && !keeps {
             let _lock = Lock::take(path)?;
-            ON_THE_WAY.iter().try_for_each(|name| remove(&folder.join(name)))?;
+            ON_THE_WAY.iter().try_for_each(|name| remove_if_there(&folder.join(name)))?;
             folder.remove_remains()?;
             folder.remove_new_features();
             if !keeps {
@@ -128,8 +129,8 @@ impl Folder {
     /// Temporary files of a run that was killed while it wrote.
     pub(super) fn remove_remains(&self) -> Result<()> {
         remove_partial(&self.path, |name| FILES.contains(&name))?;
-        for part in tensorboard::Part::ALL {
-            let folder = self.join(TENSORBOARD).join(part.name());
+        for split in Split::EPOCH {
+            let folder = self.join(TENSORBOARD).join(split.name());
             if folder.exists() {
                 remove_partial(&folder, tensorboard::is_events)?;
             }
@@ -153,7 +154,7 @@ fn remove_activations(folder: &Path) {
     let ours = |name: &str| {
         let (split, rest) = name.split_once('.').unwrap_or_default();
         let place = rest.split('.').next().unwrap_or_default();
-        ["train", "validation"].contains(&split)
+        Split::EPOCH.iter().any(|of| of.name() == split)
             && place.len() == 2
             && place.bytes().all(|byte| byte.is_ascii_digit())
             && rest[2..].starts_with(".safetensors")
@@ -167,7 +168,7 @@ fn remove_activations(folder: &Path) {
 }
 
 fn remove_partial(folder: &Path, ours: impl Fn(&str) -> bool) -> Result<()> {
-    partial(folder, ours)?.iter().try_for_each(|path| remove(path))
+    partial(folder, ours)?.iter().try_for_each(|path| remove_if_there(path))
 }
 
 /// What `files::write_atomic` leaves in `folder` when it is killed on its way to a file that is `ours`.
