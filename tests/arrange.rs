@@ -209,7 +209,8 @@ fn images_of_one_group_are_in_one_split() {
     let here = dir.path();
     let image = |i: usize| format!("p{}_{i}.png", i % 12);
     touch(&here.join("scans"), (0..60).map(image));
-    let class = |i: usize| if i % 12 < 2 && i.is_multiple_of(5) || i.is_multiple_of(3) { "ill" } else { "well" };
+    let class =
+        |i: usize| if i % 12 < 2 && i.is_multiple_of(5) || i.is_multiple_of(3) { "ill" } else { "well" };
     let mut list = "image,dx,patient\n".to_owned();
     (0..60).for_each(|i| list += &format!("{},{},{}\n", image(i), class(i), i % 12));
     fs::write(here.join("scans.csv"), list).unwrap();

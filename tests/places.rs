@@ -396,6 +396,18 @@ fn what_a_run_held_out_is_known_whatever_becomes_of_the_folder() {
         fewer.0 == first.0 - 1 && fewer.2.contains("not quite the images that the run was validated with"),
         "{fewer:?}"
     );
+    // A list that is not the run's would be another judgement, and a size that is none another image.
+    let path = here.join("run/samples-validation.jsonl");
+    fs::write(&path, list.lines().take(2).map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    let error = fails(here, &["evaluate", "run", "pets"], 1);
+    assert!(error.contains("the list of what a run saw was changed"), "{error}");
+    fs::write(&path, list).unwrap();
+    let toml = fs::read_to_string(here.join("run/run.toml")).unwrap();
+    for side in ["9223372036854775807", "20000", "0"] {
+        fs::write(here.join("run/run.toml"), toml.replacen("32", side, 1)).unwrap();
+        let error = fails(here, &["evaluate", "run", "pets"], 1);
+        assert!(error.contains("run.toml cannot be understood") && error.contains(side), "{error}");
+    }
 }
 
 #[test]

@@ -123,7 +123,7 @@ pub struct NetworkArgs {
     #[arg(long, value_name = "NAME", default_value = "vgg16", value_parser = variant())]
     pub network: Variant,
     /// Image size in pixels: one number, or HEIGHTxWIDTH
-    #[arg(long, value_name = "SIZE", default_value = "150", value_parser = size)]
+    #[arg(long, alias = "image-size", value_name = "SIZE", default_value = "150", value_parser = size)]
     pub size: [usize; 2],
 }
 

@@ -127,7 +127,7 @@ pub struct PreviewArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>)]
     pub seed: u64,
     /// Image size in pixels: one number, or HEIGHTxWIDTH
-    #[arg(long, value_name = "SIZE", default_value = "150", value_parser = size)]
+    #[arg(long, alias = "image-size", value_name = "SIZE", default_value = "150", value_parser = size)]
     pub size: [usize; 2],
     /// How images are brought to size: squeezed into it, or with `crop-…` cut to its shape first; with `upright-…`
     /// turned first as their EXIF orientation says

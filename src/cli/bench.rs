@@ -17,7 +17,7 @@ pub struct BenchArgs {
     #[allow(missing_docs)]
     pub network: NetworkArgs,
     /// Samples per step
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
+    #[arg(long, alias = "batch-size", value_name = "N", default_value_t = 20, value_parser = positive)]
     pub batch: usize,
     /// What the classifier takes of the last map: all its numbers, or the mean of each channel
     #[arg(long, value_name = "HOW", default_value = "flatten", value_parser = pooling())]

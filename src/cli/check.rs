@@ -22,14 +22,14 @@ pub struct CheckArgs {
     #[arg(long)]
     pub strict: bool,
     /// Image size in pixels for which they are looked at: one number, or HEIGHTxWIDTH
-    #[arg(long, value_name = "SIZE", default_value = "150", value_parser = size)]
+    #[arg(long, alias = "image-size", value_name = "SIZE", default_value = "150", value_parser = size)]
     pub size: [usize; 2],
     /// How they will be brought to that size: squeezed into it, or with `crop-…` cut to its shape first; with `upright-…`
     /// turned first as their EXIF orientation says
     #[arg(long, value_name = "METHOD", default_value = "nearest", value_parser = resize())]
     pub resize: Resize,
     /// Share of each class that will become the validation split; 0 for none
-    #[arg(long, value_name = "SHARE", value_parser = fraction::<f32>)]
+    #[arg(long, alias = "val-split", value_name = "SHARE", value_parser = fraction::<f32>)]
     pub validation_split: Option<f32>,
     /// Decides which images belong to that split
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>)]

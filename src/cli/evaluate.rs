@@ -22,7 +22,7 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "SPLIT", value_parser = split())]
     pub split: Option<Split>,
     /// Images per pass
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
+    #[arg(long, alias = "batch-size", value_name = "N", default_value_t = 20, value_parser = positive)]
     pub batch: usize,
     /// Write one row per image to this file: path, label, predicted class, probabilities
     #[arg(long, short, value_name = "FILE")]

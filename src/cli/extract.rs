@@ -29,13 +29,13 @@ pub struct ExtractArgs {
     #[arg(long, value_name = "LAYER", default_value = "block5_pool")]
     pub layer: String,
     /// Share of each class that becomes the validation split; 0 for none
-    #[arg(long, value_name = "SHARE", value_parser = fraction::<f32>)]
+    #[arg(long, alias = "val-split", value_name = "SHARE", value_parser = fraction::<f32>)]
     pub validation_split: Option<f32>,
     /// Decides which images belong to that split
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u64>)]
     pub seed: u64,
     /// Images per pass
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
+    #[arg(long, alias = "batch-size", value_name = "N", default_value_t = 20, value_parser = positive)]
     pub batch: usize,
 }
 

@@ -23,7 +23,7 @@ pub struct FitArgs {
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = positive)]
     pub epochs: usize,
     /// Learning rate [default: 2e-5; with --pooling avg or --units 0 1e-4, with both 1e-3]
-    #[arg(long, value_name = "RATE", value_parser = rate)]
+    #[arg(long, aliases = ["learning-rate", "lr"], value_name = "RATE", value_parser = rate)]
     pub rate: Option<f32>,
     /// Go on where an earlier run of the same command was stopped, or begin where there is none
     #[arg(long, conflicts_with = "force")]

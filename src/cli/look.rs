@@ -26,7 +26,7 @@ pub struct ReportArgs {
     #[arg(long)]
     pub force: bool,
     /// Images per pass
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
+    #[arg(long, alias = "batch-size", value_name = "N", default_value_t = 20, value_parser = positive)]
     pub batch: usize,
     #[command(flatten)]
     #[allow(missing_docs)]

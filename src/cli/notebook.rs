@@ -44,13 +44,13 @@ pub struct NotebookArgs {
     #[arg(long, value_name = "N", value_parser = positive)]
     pub validation_steps: Option<usize>,
     /// Samples per step [book: 20]
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, alias = "batch-size", value_name = "N", value_parser = positive)]
     pub batch: Option<usize>,
     /// Units of the hidden dense layer, 0 for none [book: 256]
     #[arg(long, value_name = "N", value_parser = width)]
     pub units: Option<usize>,
     /// Image size in pixels: one number, or HEIGHTxWIDTH [book: 150]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, alias = "image-size", value_name = "SIZE", value_parser = size)]
     pub size: Option<[usize; 2]>,
     /// Pixel scaling [book: notebook, RGB/255; caffe learns better]
     #[arg(long, value_name = "RECIPE", value_parser = preprocess())]
@@ -63,7 +63,7 @@ pub struct NotebookArgs {
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Share of each class that becomes the validation split; 0 for none
-    #[arg(long, value_name = "SHARE", value_parser = fraction::<f32>)]
+    #[arg(long, alias = "val-split", value_name = "SHARE", value_parser = fraction::<f32>)]
     pub validation_split: Option<f32>,
     /// Decides initial weights, order, dropout and augmentation [default: 1]
     #[arg(long, value_name = "N", value_parser = whole::<u64>)]

@@ -39,13 +39,13 @@ pub struct PredictArgs {
     #[arg(long, requires = "output")]
     pub force: bool,
     /// Images per pass; with 1 every path on stdin is answered at once
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = positive)]
+    #[arg(long, alias = "batch-size", value_name = "N", default_value_t = 16, value_parser = positive)]
     pub batch: usize,
     /// End at the first image that cannot be read, instead of reporting and skipping it
     #[arg(long)]
     pub strict: bool,
     /// For a weights file: height and width of its images in pixels, or one number for both; as the file says if not given
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, alias = "image-size", value_name = "SIZE", value_parser = size)]
     pub size: Option<[usize; 2]>,
     /// For a weights file: pixel scaling; as the file says if not given, else what its base was trained with
     #[arg(long, value_name = "RECIPE", value_parser = preprocess())]

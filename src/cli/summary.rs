@@ -16,7 +16,7 @@ pub struct SummaryArgs {
     #[arg(long, value_name = "NAME", default_value = "vgg16", value_parser = variant())]
     pub network: Variant,
     /// Image size in pixels: one number, or HEIGHTxWIDTH; 150 if not given, with --include-top 224
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, alias = "image-size", value_name = "SIZE", value_parser = size)]
     pub size: Option<[usize; 2]>,
     /// With the ImageNet classifier (fc1, fc2, predictions) on top, which takes images of 224x224
     #[arg(long, conflicts_with_all = ["pooling", "units", "classes", "dropout"])]

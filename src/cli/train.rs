@@ -28,7 +28,7 @@ pub struct HeadArgs {
     #[arg(long, value_name = "SHARE", value_parser = fraction::<f32>)]
     pub dropout: Option<f32>,
     /// Samples per step
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive)]
+    #[arg(long, alias = "batch-size", value_name = "N", default_value_t = 20, value_parser = positive)]
     pub batch: usize,
     /// Decides initial weights, order, dropout and who is held out; the same seed gives the same run, bit for bit. 1 if not
     /// given
@@ -123,7 +123,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "FIGURE", default_value = "val_loss", value_parser = super::values::monitor())]
     pub monitor: Monitor,
     /// End a stage after so many epochs without improvement, with the weights of its best epoch
-    #[arg(long, value_name = "EPOCHS", value_parser = positive)]
+    #[arg(long, alias = "patience", value_name = "EPOCHS", value_parser = positive)]
     pub early_stopping: Option<usize>,
     /// End each stage with the weights of its best epoch
     #[arg(long)]

@@ -99,7 +99,7 @@ pub struct ConvertArgs {
     pub dtype: Option<FloatType>,
     /// For formats that hold layers or record a size: image size, one number or HEIGHTxWIDTH, where the file does not
     /// record it; 224 for a base alone
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, alias = "image-size", value_name = "SIZE", value_parser = size)]
     pub size: Option<[usize; 2]>,
     /// Pixel scaling that the weights were trained with, where the file does not tell it
     #[arg(long, value_name = "RECIPE", value_parser = preprocess())]

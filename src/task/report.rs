@@ -16,6 +16,7 @@ use super::images::{Reading, Skipped, skipped};
 use super::output::{Output, apart};
 use super::resume::Job;
 use super::run::{CURVES, Config, HISTORY, Lock, REPORT, Run, TrainingConfig, is_held};
+use super::stage::ended_with;
 use crate::data::{Features, Split};
 use crate::error::{Error, Kind, Result};
 use crate::files::{self, quoted};
@@ -339,6 +340,12 @@ fn judge(
     Ok(Some(Judged { note, others, ..judged }))
 }
 
+/// The epoch, from 1 through all stages, whose weights the last stage ended with.
+fn kept(config: &Config, history: &History) -> Option<usize> {
+    let epoch = ended_with(config.training.stages.last()?, history)?;
+    history.epochs.iter().position(|one| std::ptr::eq(one, epoch)).map(|at| at + 1)
+}
+
 /// The run's curves as pixels.
 fn curves_png(material: &Material<'_>) -> Result<()> {
     files::write_bytes(&material.folder.join(CURVES), &curves(material.history).png()?)
@@ -364,6 +371,7 @@ fn write(host: &Host, network: &mut Network, material: Material<'_>, path: &Path
         title: files::real(folder)?.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned(),
         subtitle: subtitle(config),
         history,
+        kept: kept(config, history),
         passes: &passes(config, history),
         verdict,
         remark,

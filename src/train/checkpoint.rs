@@ -14,7 +14,8 @@ use crate::files::is_there;
 use crate::graph::Parameter;
 use crate::model::Network;
 use crate::weights::{FloatType, NamedTensor, Weights, save};
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// What the text is called in the file.
@@ -26,6 +27,8 @@ const FIRST: &str = "first";
 const SCALE: &str = "loss_scale";
 /// What the epoch is called in the file of its weights.
 const BEST: &str = "epoch";
+/// The checksum of all that the file holds, in hexadecimal: a disk's wrong byte would be another training.
+const CRC32: &str = "crc32";
 
 /// A checkpoint that is open.
 pub struct Checkpoint {
@@ -72,12 +75,12 @@ impl Checkpoint {
     /// Opens the file at `path`; `None` if there is none.
     ///
     /// # Errors
-    /// [`Kind::Weights`] when it is damaged or no checkpoint.
+    /// [`Kind::Weights`] when it is damaged, by its checksum too, or no checkpoint.
     pub fn open(path: &Path) -> Result<Option<Self>> {
         if !is_there(path)? {
             return Ok(None);
         }
-        let weights = Weights::open(path)?;
+        let weights = opened(path)?;
         let of = |name: &str| weights.metadata().get(name).cloned();
         let (Some(state), Some(steps)) = (of(STATE), of(STEPS).and_then(|steps| steps.parse().ok())) else {
             return Err(Error::new(Kind::Weights, format!("{} is no checkpoint", path.display()))
@@ -163,7 +166,7 @@ impl Best<'_> {
                 .fact("epoch", self.text())
                 .help(help));
         }
-        let weights = Weights::open(path)?;
+        let weights = opened(path)?;
         let (expected, got) = (self.text(), weights.metadata().get(BEST));
         if got != Some(&expected) {
             return Err(Error::new(
@@ -223,7 +226,43 @@ fn write(path: &Path, stored: &[Stored], metadata: &BTreeMap<String, String>) ->
         .iter()
         .map(|(name, shape, data)| NamedTensor { name: name.clone(), shape: shape.clone(), data })
         .collect();
-    save(path, &tensors, FloatType::F32, metadata)
+    let mut metadata = metadata.clone();
+    let values =
+        |name: &str| Ok(stored.iter().find(|one| one.0 == name).map(|one| Cow::Borrowed(&one.2[..])));
+    metadata.insert(CRC32.to_owned(), checksum(&metadata, stored.iter().map(|one| &*one.0), values)?);
+    save(path, &tensors, FloatType::F32, &metadata)
+}
+
+/// The file at `path`, as it was written. Of before the 30th of November 2026 it has no checksum.
+fn opened(path: &Path) -> Result<Weights> {
+    let weights = Weights::open(path)?;
+    let Some(wanted) = weights.metadata().get(CRC32) else { return Ok(weights) };
+    let mut metadata = weights.metadata().clone();
+    metadata.remove(CRC32);
+    let values = |name: &str| weights.tensor(name, weights.shape(name)?).map(Some);
+    let found = checksum(&metadata, weights.names(), values)?;
+    if found == *wanted {
+        return Ok(weights);
+    }
+    Err(Error::new(Kind::Weights, format!("{} is damaged", path.display()))
+        .expected_got(format!("the checksum {wanted}"), found)
+        .help("put it back from a copy, or begin again with --force"))
+}
+
+/// CRC-32 of what stands in `metadata`, and of the tensors by their names.
+fn checksum<'a, 'v>(
+    metadata: &BTreeMap<String, String>,
+    names: impl Iterator<Item = &'a str>,
+    values: impl Fn(&str) -> Result<Option<Cow<'v, [f32]>>>,
+) -> Result<String> {
+    let mut crc = crc32fast::Hasher::new();
+    // Nothing in them is 0, so that it parts them.
+    metadata.iter().for_each(|(key, value)| crc.update(format!("{key}\0{value}\0").as_bytes()));
+    for name in names.collect::<BTreeSet<_>>() {
+        crc.update(format!("{name}\0").as_bytes());
+        crc.update(bytemuck::cast_slice(&values(name)?.unwrap_or_default()));
+    }
+    Ok(format!("{:08x}", crc.finalize()))
 }
 
 /// The parameters from the first on that is there, as the file says: all behind it must be, too.

@@ -507,6 +507,13 @@ fn a_checkpoint_that_does_not_tell_of_pixels_goes_on() {
         parts += 1;
     }
     assert_eq!(parts, 2);
+    // Nor did they have a checksum, which this would not be.
+    let crc = br#""crc32":""#;
+    let at = bytes[..header].windows(crc.len()).position(|window| window == crc).unwrap();
+    fs::write(&path, &bytes).unwrap();
+    let error = fails(&here, &["resume", "run"], 1);
+    assert!(error.contains("checkpoint.safetensors is damaged"), "{error}");
+    bytes[at..at + crc.len() + 8 + 2].fill(b' ');
     fs::write(&path, bytes).unwrap();
     assert!(state(&here.join("run")).unwrap()["samples"][0].get("pixels").is_none());
     succeeds(&here, &["resume", "run"]);

@@ -29,6 +29,8 @@ pub struct Page<'a> {
     pub subtitle: String,
     /// The epochs.
     pub history: &'a History,
+    /// The epoch, from 1 through all stages, whose weights the model has, if the run says so.
+    pub kept: Option<usize>,
     /// What an epoch of each stage goes through, by its name: samples of training and of validation.
     pub passes: &'a [(String, [f64; 2])],
     /// Labelled images and what the network says of them.
@@ -170,8 +172,19 @@ fn tiles(page: &Page<'_>, rocs: &[(&str, Option<Roc>)]) -> String {
             tiles.push((format!("{mean:.4}"), what.into()));
         }
     }
-    if let Some((accuracy, epoch)) = best(&page.history.epochs) {
-        tiles.push((format!("{accuracy:.4}"), format!("best validation accuracy, epoch {epoch}")));
+    let of_kept = page.kept.and_then(|kept| Some((page.history.epochs.get(kept - 1)?.val_accuracy?, kept)));
+    let (what, than) = match (of_kept, best(&page.history.epochs)) {
+        (Some((kept, epoch)), Some((best, other))) if best > kept => (
+            Some((kept, format!("validation accuracy of the weights that were kept, epoch {epoch}"))),
+            format!("; {best:.4} in epoch {other}"),
+        ),
+        (_, best) => (
+            best.map(|(best, epoch)| (best, format!("best validation accuracy, epoch {epoch}"))),
+            String::new(),
+        ),
+    };
+    if let Some((accuracy, what)) = what {
+        tiles.push((format!("{accuracy:.4}"), what + &than));
     }
     tiles.push((duration(page.seconds), "the whole job".into()));
     let tiles: String = tiles

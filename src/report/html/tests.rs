@@ -66,6 +66,7 @@ fn show(classes: &[&str], labels: &[u32], probabilities: &[Vec<f32>]) -> String 
         title: "runs/<pets>".into(),
         subtitle: "VGG16".into(),
         history: &history(),
+        kept: None,
         passes: &[("head".into(), [100.0, 50.0])],
         verdict: Some(verdict),
         remark: "reused".into(),
@@ -74,6 +75,32 @@ fn show(classes: &[&str], labels: &[u32], probabilities: &[Vec<f32>]) -> String 
         environment: vec![("device".into(), "cpu & more".into())],
         seconds: 100.0,
     })
+}
+
+/// Early stopping puts back an epoch that need not have the best accuracy: its figure is the model's.
+#[test]
+fn the_figure_in_front_is_that_of_the_weights_that_were_kept() {
+    let history = history();
+    let of = |kept| {
+        page(&Page {
+            title: "run".into(),
+            subtitle: String::new(),
+            history: &history,
+            kept,
+            passes: &[],
+            verdict: None,
+            remark: String::new(),
+            settings: Vec::new(),
+            config: String::new(),
+            environment: Vec::new(),
+            seconds: 0.0,
+        })
+    };
+    let tile = "<b>0.7100</b><span>validation accuracy of the weights that were kept, epoch 2; 0.7500 in epoch 6</span>";
+    assert!(of(Some(2)).contains(tile));
+    for kept in [Some(6), None] {
+        assert!(of(kept).contains("<b>0.7500</b><span>best validation accuracy, epoch 6</span>"), "{kept:?}");
+    }
 }
 
 #[test]
@@ -124,6 +151,7 @@ fn a_page_without_predictions_says_why() {
         title: "run".into(),
         subtitle: String::new(),
         history: &History::default(),
+        kept: None,
         passes: &[],
         verdict: None,
         remark: "the images are gone".into(),

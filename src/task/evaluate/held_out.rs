@@ -4,8 +4,9 @@
 //! they were, and how many images are of neither. The seed draws others as soon as one image has come or gone.
 
 use super::names::Names;
-use crate::data::Folder;
 use crate::data::endings::Endings;
+use crate::data::{Folder, Split};
+use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::report::csv_rows;
 use crate::task::contents::Listing;
@@ -24,8 +25,26 @@ pub(super) struct Parted {
 /// `all` as `run` has parted it; none where the run does not tell, or has seen nothing of it. In a folder that is not its
 /// `own` an image of another size is another. Where the run parted it as it is `drawn` now, those that could not be read
 /// are in their places, too.
-pub(super) fn parted(run: &Run, all: &Folder, own: bool, drawn: Option<[&Folder; 2]>) -> Option<Parted> {
+///
+/// # Errors
+/// [`Kind::Data`] for lists that are not those that the run wrote.
+pub(super) fn parted(
+    run: &Run,
+    all: &Folder,
+    own: bool,
+    drawn: Option<[&Folder; 2]>,
+) -> Result<Option<Parted>> {
     let [train, validation] = [0, 1].map(|split| Listing::load(&run.listing(split)));
+    let (Some(train), Some(validation)) = (train, validation) else { return Ok(None) };
+    for (at, (split, list)) in Split::EPOCH.into_iter().zip([&train, &validation]).enumerate() {
+        if run.saw(split, list) == Some(false) {
+            return Err(Error::new(Kind::Data, "the list of what a run saw was changed")
+                .fact("list", run.listing(at).display())
+                .help(
+                    "put it back from a copy; without any such list the run's seed draws the parts again",
+                ));
+        }
+    }
     let mut there = Names::of(all);
     let is_of_size =
         |path: &Path, bytes| all.root.join(path).metadata().is_ok_and(|found| found.len() == bytes);
@@ -33,7 +52,7 @@ pub(super) fn parted(run: &Run, all: &Folder, own: bool, drawn: Option<[&Folder;
         let files = listing.files().map(|(name, bytes)| (there.take(&name.to_string_lossy(), bytes), bytes));
         files.filter(|(path, bytes)| own || is_of_size(path, *bytes)).map(|(path, _)| path).collect()
     };
-    let lists = [of_list(train?), of_list(validation?)];
+    let lists = [of_list(train), of_list(validation)];
     let part = |list: &HashSet<PathBuf>| {
         let mut part = all.clone();
         part.files.retain(|sample| list.contains(&sample.path));
@@ -41,7 +60,7 @@ pub(super) fn parted(run: &Run, all: &Folder, own: bool, drawn: Option<[&Folder;
     };
     let [train, mut validation] = [part(&lists[0]), part(&lists[1])];
     if train.is_empty() && validation.is_empty() {
-        return None;
+        return Ok(None);
     }
     let skipped = csv_rows(&files::read_text(&run.skipped()).unwrap_or_default());
     let was_skipped = |path: &Path| {
@@ -59,9 +78,9 @@ pub(super) fn parted(run: &Run, all: &Folder, own: bool, drawn: Option<[&Folder;
         && stayed(&train, drawn[0])
         && stayed(&validation, drawn[1])
     {
-        return Some(Parted { parts: drawn.map(Folder::clone), new });
+        return Ok(Some(Parted { parts: drawn.map(Folder::clone), new }));
     }
     // Once is enough.
     (validation.unread, validation.ignored, validation.links) = (Endings::default(), Vec::new(), Vec::new());
-    Some(Parted { parts: [train, validation], new })
+    Ok(Some(Parted { parts: [train, validation], new }))
 }

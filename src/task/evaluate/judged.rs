@@ -174,7 +174,7 @@ impl Chosen {
                 let parts =
                     drawn.as_ref().ok().and_then(|drawn| Some([&drawn.train, drawn.validation.as_ref()?]));
                 if let Some(Parted { parts: [train, validation], new }) =
-                    parted(run, &splits.train, own, parts)
+                    parted(run, &splits.train, own, parts)?
                 {
                     by_list = true;
                     if new > 0 {

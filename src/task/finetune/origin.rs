@@ -104,12 +104,15 @@ pub(super) fn other_classes(job: &Finetune, classes: &[String]) -> Error {
     };
     error.help(format!(
             "give a folder with those classes; or begin with its base and a new classifier: `vgg-ft finetune DATA --weights {} \
-             --network {} --size {}x{} --resize {} -o RUN`",
+             --network {} --size {}x{} --resize {} --pooling {} --units {}{} -o RUN`",
             quoted(&weights),
             job.variant.name(),
             job.size[0],
             job.size[1],
-            job.images.resize.name()
+            job.images.resize.name(),
+            job.head.pooling.name(),
+            job.head.units,
+            job.validation_split.map(|share| format!(" --validation-split {share}")).unwrap_or_default()
         ))
 }
 

@@ -6,7 +6,7 @@
 use crate::device::Precision;
 use crate::error::{Error, Kind, Result};
 use crate::files;
-use crate::model::{Architecture, Head, Pooling};
+use crate::model::{Architecture, Head, Pooling, SIDES};
 use crate::task::Host;
 use crate::task::course::StageConfig;
 use crate::task::fit::HeadOptions;
@@ -246,6 +246,11 @@ impl Config {
             dropout: network.dropout,
             classes: network.classes.len(),
         };
+        // Before images are decoded to it: a side of a billion is a damaged file.
+        if let Some(side) = network.size.iter().find(|side| !SIDES.contains(side)) {
+            let reason = format!("size has a side of {side}; expected {} to {}", SIDES.start(), SIDES.end());
+            return Err(damaged(file, &reason));
+        }
         network
             .variant
             .parse()
