@@ -8,7 +8,7 @@ use vgg_ft::device::call::{LossRule, Rmsprop};
 use vgg_ft::device::{Buffer, Call, Description, Device, Dtype};
 use vgg_ft::error::Result;
 use vgg_ft::graph::{Mode, Tape, Tensor};
-use vgg_ft::model::{Architecture, Head, Network, Pooling, Source, Trainable, Variant};
+use vgg_ft::model::{Architecture, DropoutSeed, Head, Network, Pooling, Source, Trainable, Variant};
 use vgg_ft::op;
 use vgg_ft::shape::Shape;
 use vgg_ft::train::Optimizer;
@@ -177,7 +177,8 @@ fn a_step_from_block3_keeps_nothing_of_the_prefix_and_runs_no_relu_backward_in_t
         (BOUNDARY + 1..STEPS.len()).filter(|&step| pooled(step)).map(|step| bytes(step) / 16).sum();
     assert_eq!(ledger.live() - weights, kept + winners);
 
-    let logits = network.forward(&tape, x, base..end, None).unwrap();
+    let dropout = Some(DropoutSeed { seed: 0, batch: 0 });
+    let logits = network.forward(&tape, x, base..end, dropout).unwrap();
     let targets = ledger.alloc(Dtype::F32, N).unwrap();
     let loss = op::sigmoid_cross_entropy(&tape, LossRule::mean(N), &logits, &targets, None).unwrap();
     drop((logits, targets));

@@ -183,13 +183,8 @@ fn a_file_is_written_over_only_with_force_and_its_name_says_what_it_is() {
     let weights = find_default().unwrap().canonicalize().unwrap();
     let weights = weights.to_str().unwrap();
     for (command, ending, wrong, known) in [
-        (
-            &["predict", "run", "pets", "-o"][..],
-            "csv",
-            "parquet",
-            ".csv, .jsonl, .ndjson, .json, .txt or .tsv",
-        ),
-        (&["evaluate", "run", "parted", "-o"], "jsonl", "xlsx", ".csv, .jsonl, .ndjson, .json, .txt or .tsv"),
+        (&["predict", "run", "pets", "-o"][..], "csv", "json", ".csv, .jsonl, .ndjson, .txt or .tsv"),
+        (&["evaluate", "run", "parted", "-o"], "jsonl", "xlsx", ".csv, .jsonl, .ndjson, .txt or .tsv"),
         (
             &["augment", "preview", "pets", "--count", "1", "--draws", "1", "--size", "32", "-o"],
             "png",

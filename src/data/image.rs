@@ -357,7 +357,7 @@ fn too_large(path: &Path, limit: &str) -> Error {
 }
 
 fn too_many(path: &Path, (w, h): (u32, u32)) -> Error {
-    too_large(path, &format!("{MAX_PIXELS} pixels at most, got {w} x {h}"))
+    too_large(path, &format!("{MAX_PIXELS} pixels at most, got {h}x{w} (height x width)"))
 }
 
 /// Not the image's fault: with more memory it would be learned from.

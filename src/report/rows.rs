@@ -20,12 +20,11 @@ pub enum Format {
 }
 
 impl Format {
-    /// Endings of files by which a format is known.
-    pub const ENDINGS: [(&'static str, Self); 6] = [
+    /// Endings of files by which a format is known. `.json` is none: one object a line is not what it says.
+    pub const ENDINGS: [(&'static str, Self); 5] = [
         ("csv", Self::Csv),
         ("jsonl", Self::Jsonl),
         ("ndjson", Self::Jsonl),
-        ("json", Self::Jsonl),
         ("txt", Self::Text),
         ("tsv", Self::Text),
     ];

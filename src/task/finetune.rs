@@ -14,7 +14,9 @@ use super::earlier::{self, Earlier};
 use super::fit::HeadOptions;
 use super::images::Skipped;
 use super::output::{self, apart};
-use super::remarks::{few_steps, idle, keeps_some, other_images, twice, unweighted, worse};
+use super::remarks::{
+    few_steps, idle, keeps_some, no_better_than_one, other_images, twice, unweighted, worse,
+};
 use super::report::{self, Material};
 use super::resume::{Job, conclude, take_over_cuts};
 use super::run::{self, Begin, Config, NetworkConfig, Told, TrainingConfig};
@@ -140,6 +142,11 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     let history = &stages.history;
     let trained = history.epochs.len() > before;
     worse(&job.stages, history).iter().for_each(|note| host.note(format_args!("{note}")));
+    if let Some(part) = shown.validation()
+        && let Some(note) = no_better_than_one(&job.stages, history, plan.classes(), &part.images.labels)
+    {
+        host.note(note);
+    }
     save(host, &folder, &network, &config, &shown.unread)?;
 
     let mut conclusion = Conclusion::new(job, config, history, stages.seconds());

@@ -8,7 +8,7 @@ use super::course::StageConfig;
 use super::estimate::{Estimate, Keeps, Learning};
 use super::evaluate::{Which, files_of, test};
 use super::output::{self, apart};
-use super::remarks::{few_steps, idle, unvalidated, unweighted};
+use super::remarks::{few_steps, idle, no_better_than_one, unvalidated, unweighted};
 use super::report::{self, Judged, Material};
 use super::resume::{Job, conclude, take_over_cuts};
 use super::run::{Begin, Begun, Config, Folder, NetworkConfig, ResultConfig, Told, TrainingConfig, told};
@@ -125,6 +125,12 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     config.training.digests = stages.digests();
     let history = &stages.history;
     let trained = history.epochs.len() > before;
+    if let Some(validation) = &extracted.validation
+        && let Some(note) =
+            no_better_than_one(std::slice::from_ref(stage), history, plan.classes(), validation.labels())
+    {
+        host.note(note);
+    }
     folder.model(host, &network, &config)?;
     let mut seconds = stages.seconds();
     let judged = plan.judge(host, job, &network, validation.as_ref())?;

@@ -4,7 +4,7 @@ use super::course::{StageConfig, without_effect};
 use super::stage::ended_with;
 use super::{Finetune, Host};
 use crate::data::{Images, Split};
-use crate::error::Result;
+use crate::error::{Result, in_one_line};
 use crate::model::Architecture;
 use crate::report::{counted, counted_are};
 use crate::train::{Best, Epoch, History};
@@ -126,6 +126,30 @@ pub(super) fn worse(stages: &[StageConfig], history: &History) -> Vec<String> {
     notes
 }
 
+/// What to say where the network that `stages` end with is right no more often than one answer to all of the validation's
+/// `labels` would be.
+pub(super) fn no_better_than_one(
+    stages: &[StageConfig],
+    history: &History,
+    classes: &[String],
+    labels: &[u32],
+) -> Option<String> {
+    // Of fewer it may be chance.
+    const ENOUGH: usize = 30;
+    let accuracy = ended_with(stages.last()?, history)?.val_accuracy?;
+    let mut counts = vec![0usize; classes.len()];
+    labels.iter().for_each(|&label| counts[label as usize] += 1);
+    let most = (0..counts.len()).max_by_key(|&class| counts[class])?;
+    let share = counts[most] as f64 / labels.len().max(1) as f64;
+    (labels.len() >= ENOUGH && accuracy <= share).then(|| {
+        format!(
+            "val_acc {accuracy:.4} is no more than {share:.4}, which calling every image {} would give: try a higher rate, \
+             more epochs, a simpler classifier (--pooling avg) or, where one class has most images, --class-weights auto",
+            in_one_line(&classes[most])
+        )
+    })
+}
+
 /// Loss and accuracy of validation.
 fn validated(epoch: &Epoch) -> Option<(f64, f64)> {
     epoch.val_loss.zip(epoch.val_accuracy)
@@ -209,6 +233,19 @@ pub(super) fn keeps_some(host: &Host, folder: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_answer_to_all_is_no_worse_than_a_network_that_learned_nothing() {
+        let stages = [StageConfig::new("head", None, 1, 1e-3)];
+        let classes = ["cats", "dogs"].map(str::to_owned);
+        let note = |accuracy, dogs: usize, all: usize| {
+            let epoch = Epoch { val_accuracy: Some(accuracy), ..Epoch::blank("head", 1) };
+            let labels: Vec<u32> = (0..all).map(|i| u32::from(i < dogs)).collect();
+            no_better_than_one(&stages, &History { epochs: vec![epoch] }, &classes, &labels)
+        };
+        assert!(note(0.75, 30, 40).unwrap().contains("no more than 0.7500, which calling every image dogs"));
+        assert_eq!([note(0.8, 30, 40), note(0.5, 15, 20)], [None, None]);
+    }
 
     #[test]
     fn a_stage_that_unlearns_is_remarked_on() {

@@ -332,11 +332,13 @@ mod tests {
         let restored = |path: &Path| {
             let mut other = network(device, 2);
             let mut state = optimizer(&other);
-            Checkpoint::open(path).unwrap().unwrap().restore(device, &mut other, &mut state)
+            Checkpoint::open(path)?.unwrap().restore(device, &mut other, &mut state)
         };
         restored(&path).unwrap();
         let whole = Weights::open(&path).unwrap();
-        let (metadata, all) = (whole.metadata().clone(), whole.all().unwrap());
+        let (with_checksum, all) = (whole.metadata().clone(), whole.all().unwrap());
+        let mut metadata = with_checksum.clone();
+        metadata.remove(CRC32).unwrap();
         let names: Vec<String> = all.iter().map(|(name, ..)| name.clone()).collect();
         assert!(names.len() > kept.parameters().len(), "{names:?}");
         for without in &names {
@@ -345,6 +347,9 @@ mod tests {
                 .map(|(name, shape, data)| NamedTensor { name: name.clone(), shape: shape.clone(), data })
                 .collect();
             let path = dir.path().join("less.safetensors");
+            save(&path, &some, FloatType::F32, &with_checksum).unwrap();
+            let damaged = restored(&path).unwrap_err().to_string();
+            assert!(damaged.contains("is damaged") && damaged.contains("checksum"), "{damaged}");
             save(&path, &some, FloatType::F32, &metadata).unwrap();
             let error = restored(&path).unwrap_err();
             assert!(error.kind() == Kind::Weights && error.to_string().contains(without), "{error}");

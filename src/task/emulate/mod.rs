@@ -117,11 +117,11 @@ pub fn emulate(host: &Host, job: &Emulate) -> Result<()> {
         None => Ok(()),
         Some(wrong) => Err(Error::new(
             Kind::Numeric,
-            format!("{}: `{}` on the emulator is not what the cpu gives", kernel.name, wrong.name),
+            format!("{name}: `{}` on the emulator is not what the cpu gives", wrong.name),
         )
         .expected_got(
-            format!("a difference of at most {:e} of the largest number", wrong.tolerance),
-            format!("{:e}, at element {}", wrong.relative, wrong.worst),
+            format!("a difference of at most {:.2e} of the largest number", wrong.tolerance),
+            format!("{:.2e}, at element {}", wrong.relative, wrong.worst),
         )
         .help("--trace shows what a thread did; src/device/cpu has the same operation in Rust")),
     }

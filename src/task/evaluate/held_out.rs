@@ -12,6 +12,7 @@ use crate::report::csv_rows;
 use crate::task::contents::Listing;
 use crate::task::run::Run;
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// A folder as a run has parted it.
@@ -37,7 +38,10 @@ pub(super) fn parted(
     let [train, validation] = [0, 1].map(|split| Listing::load(&run.listing(split)));
     let (Some(train), Some(validation)) = (train, validation) else { return Ok(None) };
     for (at, (split, list)) in Split::EPOCH.into_iter().zip([&train, &validation]).enumerate() {
-        if run.saw(split, list) == Some(false) {
+        // A name that is no UTF-8 is not in it as it was seen.
+        let is_whole =
+            |(name, _): (&OsStr, u64)| name.to_str().is_some_and(|name| !name.contains('\u{fffd}'));
+        if list.files().all(is_whole) && run.saw(split, list) == Some(false) {
             return Err(Error::new(Kind::Data, "the list of what a run saw was changed")
                 .fact("list", run.listing(at).display())
                 .help(
