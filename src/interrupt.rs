@@ -5,9 +5,11 @@
 //! 128 and the signal's number. One that was ignored when the process began stays ignored.
 
 use crate::error::{Error, Kind, Result};
+#[cfg(any(target_os = "solaris", target_os = "illumos"))]
+use libc::___errno as errno_location;
 #[cfg(any(target_os = "openbsd", target_os = "netbsd", target_os = "android"))]
 use libc::__errno as errno_location;
-#[cfg(target_os = "linux")]
+#[cfg(any(target_os = "linux", target_os = "emscripten", target_os = "redox", target_os = "hurd"))]
 use libc::__errno_location as errno_location;
 #[cfg(any(target_os = "macos", target_os = "ios", target_os = "freebsd", target_os = "dragonfly"))]
 use libc::__error as errno_location;

@@ -226,8 +226,11 @@ fn images_of_one_group_are_in_one_split() {
     assert_eq!((&result["columns"]["group"], &result["images"]), (&json!("patient"), &json!(60)));
     let parts = patients(&here.join("column"));
     assert_eq!(parts.len(), 12, "{parts:?}");
-    // By chance none would have stayed together: each has five images.
-    arranged(here, &format!("scans -o drawn --labels scans.csv --label-column dx {splits}"));
+    // By chance none would have stayed together: each has five images. It says so.
+    let command = format!("arrange scans -o drawn --labels scans.csv --label-column dx {splits}");
+    let output = vgg_ft(here).args(command.split_whitespace()).assert().success().get_output().clone();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("note: images of one patient may go to several splits"), "{said}");
     assert!(patients(&here.join("drawn")).len() > 12);
     // A group is called otherwise by the names, so others are drawn.
     let table = arranged(

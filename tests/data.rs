@@ -374,6 +374,13 @@ fn the_folders_of_a_split_set_are_found() {
         ["cats/in/1.png", "cats/out/1.png", "dogs/in/1.png", "dogs/out/1.png"],
         ["tests/in/1.png", "tests/out/1.png", "trains/in/1.png", "trains/up/1.png"],
         ["tests/in/1.png", "tests/1.png", "trains/in/1.png", "trains/2.png"],
+        [
+            "freight_train/day/1.png",
+            "freight_train/night/1.png",
+            "steam-train/day/1.png",
+            "steam-train/night/1.png",
+        ],
+        ["pcr-test/clinic/1.png", "pcr-test/home/1.png", "rapid-test/clinic/1.png", "rapid-test/home/1.png"],
     ] {
         assert_eq!(splits(&tree(&sound), None).unwrap().train.classes.len(), 2, "{sound:?}");
     }

@@ -135,6 +135,18 @@ fn bank_conflicts_are_counted_at_their_line() {
     assert!(worst["file"].as_str().unwrap().ends_with("conv2d_2_tiled.cu"), "{worst}");
 }
 
+/// Rung 6 reads its tiles by `ldmatrix` alone: a pass for each matrix of eight rows, thanks to the swizzle.
+#[test]
+fn passes_of_ldmatrix_are_counted() {
+    let args = ["conv2d_6_pipelined", "--stats", "--json", "--shape", "h=16,w=16,c_in=64,c_out=128"];
+    let result = json(&stdout(&mut emulate(&args)));
+    let lines = result["launches"][0]["lines"].as_array().unwrap();
+    let sum = |what: &str| lines.iter().map(|line| line[what].as_u64().unwrap()).sum::<u64>();
+    // Each of 8 blocks, of 64 pixels by 64 filters, goes through 9 taps of 4 times 16 channels; for these each of its 4
+    // warps, of 32 by 32, needs 8 matrices of pixels and 8 of filters.
+    assert_eq!((sum("bank_passes_ideal"), sum("bank_passes")), (8 * 9 * 4 * 4 * 16, 18_432));
+}
+
 #[test]
 fn a_thread_is_followed_from_line_to_line() {
     let text = stdout(&mut emulate(&["relu_forward", "--trace", "0,0,0:5"]));

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use support::close::{EPS, Near, first_miss};
 use support::devices;
 use support::optimizer;
-use vgg_ft::device::call::{Adamw, Adjust, LossRule, Rmsprop, Rule, Sgd, Slot};
+use vgg_ft::device::call::{Adamw, Adjust, LossRule, ParameterUpdate, Rmsprop, Rule, Sgd};
 use vgg_ft::device::{Buffer, Call, Device};
 use vgg_ft::shape::{Conv2d, Dense, GlobalPool2d, Pool2d};
 
@@ -314,7 +314,7 @@ fn rmsprop_is_that_of_keras() {
             let (grads, w, v) = (get("grads"), get("w"), get("velocity"));
             for (step, gradient) in grads.chunks_exact(count).enumerate() {
                 let gradient = device.upload(gradient).unwrap();
-                let slot = Slot {
+                let slot = ParameterUpdate {
                     gradient: &gradient,
                     weight: &mut weight,
                     velocity: Some(&mut velocity),

@@ -10,7 +10,9 @@ use std::collections::BTreeSet;
 use support::run::{Case, Data};
 use support::{cases, devices, naive, optimizer};
 use vgg_ft::device::augment::{Border, Gather};
-use vgg_ft::device::call::{Adjust, Keeps, LossRule, MaskSource, Normalize, Rmsprop, Rule, Sgd, Slot};
+use vgg_ft::device::call::{
+    Adjust, Keeps, LossRule, MaskSource, Normalize, ParameterUpdate, Rmsprop, Rule, Sgd,
+};
 use vgg_ft::device::{Buffer, Call, Device, Dtype, LossScale, Precision};
 use vgg_ft::error::Kind;
 use vgg_ft::random::{Draws, Stream};
@@ -370,7 +372,7 @@ fn state_that_the_rule_does_not_keep_is_refused() {
         let plain = Rmsprop::default();
         let heavy = Rmsprop { momentum: 0.9, ..plain };
         let mut run = |rule: Rmsprop, with: bool| {
-            let slot = Slot {
+            let slot = ParameterUpdate {
                 gradient: &gradient,
                 weight: &mut weight,
                 velocity: Some(&mut velocity),
@@ -521,7 +523,7 @@ fn dense_rmsprop_step_equals_its_two_halves() {
             for call in calls {
                 device.run(call).unwrap();
             }
-            let slot = Slot {
+            let slot = ParameterUpdate {
                 gradient: &gradient,
                 weight: &mut w1,
                 velocity: Some(&mut v1),

@@ -13,7 +13,7 @@ use support::run::{Case, Output, Want};
 use support::{devices, naive, optimizer, tensor_cores};
 use vgg_ft::data::{Augment, Size};
 use vgg_ft::device::augment::{Border, Gather, Transform};
-use vgg_ft::device::call::{Adjust, LossRule, Normalize, Rule, Slot};
+use vgg_ft::device::call::{Adjust, LossRule, Normalize, ParameterUpdate, Rule};
 use vgg_ft::device::{Buffer, Call, Device, Dtype, Kernels, Precision};
 use vgg_ft::error::Kind;
 use vgg_ft::graph::{Mode, Parameter, Tape, Tensor};
@@ -336,7 +336,7 @@ impl Before {
         let mut shadows: Vec<Option<Buffer>> = gradients.iter().enumerate().map(shadow).collect();
         let keeps = rule.keeps();
         let slots = gradients.iter().zip(&mut tensors).zip(&mut shadows);
-        let slots = slots.map(|((gradient, [velocity, momentum, mean, weight]), shadow)| Slot {
+        let slots = slots.map(|((gradient, [velocity, momentum, mean, weight]), shadow)| ParameterUpdate {
             gradient,
             weight,
             velocity: keeps.velocity.then_some(velocity),
@@ -388,7 +388,7 @@ fn a_shadow_is_the_new_weight_to_the_nearest_and_changes_nothing_else() {
 fn a_shadow_that_does_not_fit_is_refused() {
     let step = |device: &dyn Device, shadow: &mut Buffer| {
         let (gradient, mut weight) = (device.zeros(5).unwrap(), device.zeros(5).unwrap());
-        let slot = Slot {
+        let slot = ParameterUpdate {
             gradient: &gradient,
             weight: &mut weight,
             velocity: None,

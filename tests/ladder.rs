@@ -107,7 +107,7 @@ fn channels_that_a_rung_does_not_take_are_refused() {
 }
 
 /// Per thousand multiply-adds of one convolution: sectors read from global memory and passes through the banks of
-/// shared memory by loads and stores of lanes, and operations of warps.
+/// shared memory by loads and stores of lanes and by `ldmatrix`, and operations of warps.
 #[derive(Debug)]
 struct Costs {
     name: &'static str,
@@ -128,7 +128,8 @@ fn costs(gpu: &Gpu<Emulator>, name: &'static str, precision: Precision, g: Conv2
         .look(name, |program, _| {
             let blocks = program.blocks.iter().zip(&statistics.ran);
             let operations: u64 = blocks.map(|(block, ran)| ran.warps * block.ops.len() as u64).sum();
-            (passes(program, Space::Global), passes(program, Space::Shared), operations)
+            let matrices: u64 = statistics.matrices.iter().map(|touched| touched.passes).sum();
+            (passes(program, Space::Global), passes(program, Space::Shared) + matrices, operations)
         })
         .unwrap();
     let per = |count: u64| count as f64 * 1e3 / g.macs() as f64;

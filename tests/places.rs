@@ -395,7 +395,11 @@ fn what_a_run_held_out_is_known_whatever_becomes_of_the_folder() {
     let path = here.join("run/samples-validation.jsonl");
     fs::write(&path, list.lines().take(2).map(|line| format!("{line}\n")).collect::<String>()).unwrap();
     let error = fails(here, &["evaluate", "run", "pets"], 1);
-    assert!(error.contains("the list of what a run saw was changed"), "{error}");
+    assert!(
+        error.contains("the list of the images of validation was changed")
+            && error.contains("got       2 images"),
+        "{error}"
+    );
     fs::write(&path, list).unwrap();
     let toml = fs::read_to_string(here.join("run/run.toml")).unwrap();
     for side in ["9223372036854775807", "20000", "0"] {

@@ -128,7 +128,7 @@ pub struct JobArgs {
     #[arg(help_heading = "Stages", long, value_name = "N", default_value_t = 4, value_parser = whole::<usize>)]
     pub epochs: usize,
     /// Learning rate of the second stage [default: 1e-5]
-    #[arg(help_heading = "Stages", long, aliases = ["learning-rate", "lr"], value_name = "RATE", value_parser = rate)]
+    #[arg(help_heading = "Stages", long, value_name = "RATE", value_parser = rate)]
     pub rate: Option<f32>,
     /// Keep the activations at the freeze boundary in RUN/features when done
     #[arg(help_heading = "Stages", long)]

@@ -72,7 +72,7 @@ impl Source for Files {
             );
         }
         require_images(indices, images)?;
-        let loaded: Vec<Result<super::Read>> = indices
+        let loaded: Vec<Result<super::DecodedImage>> = indices
             .par_iter()
             .map(|&i| super::load(&self.paths[i as usize], self.size, self.resize))
             .collect();

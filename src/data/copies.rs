@@ -35,7 +35,7 @@ pub enum Likeness {
 
 /// An image that has been there before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Copy {
+pub struct Duplicate {
     /// Its place in the list.
     pub at: usize,
     /// The first that it is a copy of.
@@ -56,22 +56,22 @@ pub fn copies(
     at_odds: &(dyn Fn(usize, usize) -> bool + Sync),
     progress: &(dyn Fn(usize) + Sync),
     stop: &AtomicBool,
-) -> Vec<Copy> {
+) -> Vec<Duplicate> {
     let mut first = HashMap::new();
     let mut copies = Vec::new();
     let mut rest = Vec::new();
     for (at, glance) in all.iter().enumerate().filter(|(_, glance)| !glance.flat) {
         let of = *first.entry((glance.size, glance.sum)).or_insert(at);
         if of != at {
-            copies.push(Copy { at, of, likeness: Likeness::Same });
+            copies.push(Duplicate { at, of, likeness: Likeness::Same });
         } else if !glance.blank {
             rest.push(Key::new(at, glance));
         }
     }
     rest.sort_unstable_by_key(|key| (key.sum, key.at));
     // Each with those of a larger sum, the later of the two first. Of all pairs an image keeps one.
-    let keep = |mut foremost: HashMap<usize, Copy>, pair: Copy| {
-        let order = |pair: &Copy| (!at_odds(pair.at, pair.of), pair.of);
+    let keep = |mut foremost: HashMap<usize, Duplicate>, pair: Duplicate| {
+        let order = |pair: &Duplicate| (!at_odds(pair.at, pair.of), pair.of);
         let there = foremost.entry(pair.at).or_insert(pair);
         if order(&pair) < order(there) {
             *there = pair;
@@ -86,7 +86,7 @@ pub fn copies(
         let window = others.iter().take_while(|other| other.sum - one.sum <= MOST);
         window.filter_map(|other| {
             let likeness = one.likeness(other, all[one.at], all[other.at])?;
-            Some(Copy { at: one.at.max(other.at), of: one.at.min(other.at), likeness })
+            Some(Duplicate { at: one.at.max(other.at), of: one.at.min(other.at), likeness })
         })
     };
     let foremost = (0..rest.len())
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(found(&all), [(2, 0, Likeness::Alike)]);
         let refs: Vec<&Glance> = all.iter().collect();
         let odd = copies(&refs, &|at, of| (at, of) == (2, 1), &|_| (), &AtomicBool::new(false));
-        assert_eq!(odd, [Copy { at: 2, of: 1, likeness: Likeness::Alike }]);
+        assert_eq!(odd, [Duplicate { at: 2, of: 1, likeness: Likeness::Alike }]);
     }
 
     #[test]

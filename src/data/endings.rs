@@ -1,5 +1,6 @@
 //! What lies among images and is not read, counted by what the names end in.
 
+use crate::files::open_regular;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -79,6 +80,18 @@ fn begins_as_image(path: &Path) -> bool {
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut bytes));
     let is_webp = bytes.starts_with(b"RIFF") && bytes.ends_with(b"WEBP");
     read.is_ok() && (is_webp || BEGINNINGS.iter().any(|beginning| bytes.starts_with(beginning)))
+}
+
+/// Whether this is what macOS keeps beside a file of which a disk or an archive cannot hold all: `._cat.jpg`, an AppleDouble
+/// file (RFC 1740) of the same ending and no image, or the folder of them, `__MACOSX`.
+pub(super) fn is_of_macos(path: &Path, name: &OsStr) -> bool {
+    let is_double = || {
+        let mut magic = [0; 4];
+        // To open a pipe may take for ever.
+        open_regular(path).is_ok_and(|mut file| file.read_exact(&mut magic).is_ok())
+            && magic == [0, 5, 0x16, 7]
+    };
+    name == "__MACOSX" || name.as_encoded_bytes().starts_with(b"._") && is_double()
 }
 
 impl<'a> Sum<&'a Self> for Endings {

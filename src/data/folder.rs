@@ -3,15 +3,13 @@
 //!
 //! In: a path. Out: [`Folder`], or an error that says what was found instead.
 
-use super::endings::Endings;
+use super::endings::{Endings, is_of_macos};
 use super::split::is_part;
 use crate::error::{Error, Kind, Result, in_one_line};
-use crate::files::open_regular;
 use crate::model::classes::listed;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, FileType};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Endings that make a file an image, without regard to case. Keras reads the first seven; the others
@@ -218,18 +216,6 @@ pub(super) fn list(dir: &Path) -> Result<Vec<Entry>> {
     // Bytes of UTF-8 sort like the code points by which Python sorts.
     entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     Ok(entries)
-}
-
-/// Whether this is what macOS keeps beside a file of which a disk or an archive cannot hold all: `._cat.jpg`, an AppleDouble
-/// file (RFC 1740) of the same ending and no image, or the folder of them, `__MACOSX`.
-fn is_of_macos(path: &Path, name: &OsStr) -> bool {
-    let is_double = || {
-        let mut magic = [0; 4];
-        // To open a pipe may take for ever.
-        open_regular(path).is_ok_and(|mut file| file.read_exact(&mut magic).is_ok())
-            && magic == [0, 5, 0x16, 7]
-    };
-    name == "__MACOSX" || name.as_encoded_bytes().starts_with(b"._") && is_double()
 }
 
 /// What to do about images whose names have no ending.

@@ -12,7 +12,7 @@ mod tests;
 
 use crate::error::{Error, Kind, Result};
 use crate::model::classes::listed;
-use columns::{Class, Places, Table, is_called_image, is_known, marks};
+use columns::{Class, Places, Table, is_called_group, is_called_image, is_known, marks};
 use csv::StringRecord;
 use finder::{Finder, has_ending};
 use records::{Record, records, text_of};
@@ -60,6 +60,8 @@ pub struct List {
     pub split: Option<String>,
     /// That of the groups, if it was asked for.
     pub group: Option<String>,
+    /// A column that nobody asked for and that is called as one of groups would be.
+    pub may_group: Option<String>,
     /// What may be wrong with it.
     pub notes: Vec<String>,
 }
@@ -132,7 +134,10 @@ impl List {
             notes.push(format!("the first line of the list is taken for a header: {}", listed(&fields)));
         }
         let [split, group] = [split, group].map(|at| at.map(called));
-        Ok(Self { rows: read, image: called(image), label, split, group, notes })
+        let taken = |at: usize| at == image || matches!(&class, Class::Named(class) if *class == at);
+        let mut others = (0..first.len()).filter(|&at| has_header && group.is_none() && !taken(at));
+        let may_group = others.find(|&at| is_called_group(&first[at])).map(called);
+        Ok(Self { rows: read, image: called(image), label, split, group, may_group, notes })
     }
 }
 

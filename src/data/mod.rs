@@ -26,7 +26,7 @@ pub use store::VERSION as PIXELS;
 pub use augment::{AngleUnit, Augment, FillMode};
 pub use batch::{Batch, Batches, Files, Prefetch, Source, batches, prefetch};
 pub use cache::{Images, Want};
-pub use copies::{Copy, Likeness, copies};
+pub use copies::{Duplicate, Likeness, copies};
 pub use features::{Begin, Features, Writer};
 pub use folder::{Folder, Sample};
 pub use image::{Lost, Rgb8};
@@ -40,7 +40,7 @@ use crate::error::Result;
 use std::path::Path;
 
 /// What a file gives in the size that was asked for.
-pub struct Read {
+pub struct DecodedImage {
     /// `size.h * size.w * 3` bytes, row-major RGB.
     pub pixels: Vec<u8>,
     /// What is to be said of it.
@@ -71,11 +71,11 @@ impl Caveats {
 ///
 /// # Errors
 /// As [`image::decode`].
-pub fn load(path: &Path, size: Size, how: Resize) -> Result<Read> {
+pub fn load(path: &Path, size: Size, how: Resize) -> Result<DecodedImage> {
     image::decode_then(path, how.is_upright(), |decoded| {
         let pixels = sized(decoded.image, path, (size, how))?.pixels;
         let clipped = decoded.lost == Some(Lost::Clipped);
-        Ok(Read { pixels, caveats: Caveats { sideways: decoded.sideways, clipped } })
+        Ok(DecodedImage { pixels, caveats: Caveats { sideways: decoded.sideways, clipped } })
     })
 }
 

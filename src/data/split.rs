@@ -13,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::classes::{composed_otherwise, listed};
 use crate::random::{self, Stream};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -242,12 +243,18 @@ fn holds_folders(dir: &Path) -> Option<Vec<OsString>> {
 /// Whether classes are classes, and not parts under names that we do not know (`training_set`, `seg_train`, `Test`): each
 /// holds the same folders, two or more, and no images of its own.
 fn require_classes(folder: &Folder) -> Result<()> {
-    let is_like_a_part = |class: &String| {
+    // By the words of its name which part of a set a class may be: 0 to learn from, 1 to validate with, 2 to test with.
+    let kind = |class: &String| {
         let class = class.to_lowercase();
         let mut words = class.split(|c: char| !c.is_alphanumeric());
-        words.any(|word| ["train", "val", "test", "dev", "eval"].iter().any(|part| word.starts_with(part)))
+        let kinds = [&["train"][..], &["val", "dev", "eval"], &["test"]];
+        words.find_map(|word| kinds.iter().position(|part| part.iter().any(|part| word.starts_with(part))))
     };
-    if !folder.classes.iter().all(is_like_a_part) {
+    let Some(kinds) = folder.classes.iter().map(kind).collect::<Option<BTreeSet<usize>>>() else {
+        return Ok(());
+    };
+    // Freight trains and steam trains are classes.
+    if kinds.len() < 2 && !folder.classes.iter().all(|class| is_part(OsStr::new(class))) {
         return Ok(());
     }
     let Some(names) = in_each(folder) else { return Ok(()) };

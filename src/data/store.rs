@@ -6,7 +6,7 @@
 
 use super::folder::Folder;
 use super::resize::{Resize, Size};
-use super::{Caveats, Read};
+use super::{Caveats, DecodedImage};
 use crate::error::{Error, Kind, Result};
 use crate::files;
 use memmap2::Mmap;
@@ -248,7 +248,7 @@ impl Store {
         Ok(Self { map, file, size: key.size, slots, damaged })
     }
 
-    /// The slot of an image, the checksum of its pixels, and [`Read::caveats`], if it was decoded from a file with this
+    /// The slot of an image, the checksum of its pixels, and [`DecodedImage::caveats`], if it was decoded from a file with this
     /// stamp.
     pub fn find(&self, path: &Path, stamp: Option<Stamp>) -> Option<(usize, u64, Caveats)> {
         let (slot, record) = self.slots.get(path.as_os_str().as_encoded_bytes())?;
@@ -306,7 +306,7 @@ impl<'a, W: Write> Writer<'a, W> {
         Ok(())
     }
 
-    pub fn add(&mut self, path: &Path, stamp: Stamp, read: &Read) -> Result<()> {
+    pub fn add(&mut self, path: &Path, stamp: Stamp, read: &DecodedImage) -> Result<()> {
         self.put(&read.pixels)?;
         let path = path.as_os_str().as_encoded_bytes().to_vec();
         self.known.insert(path.clone());

@@ -1,7 +1,7 @@
 //! What the arms of a device's `match` on [`Call`](super::Call) share: whether a buffer is what the call
 //! needs, and errors that begin with the call's name.
 
-use super::call::{Keeps, Rmsprop, Slot};
+use super::call::{Keeps, ParameterUpdate, Rmsprop};
 use super::{Buffer, Dtype};
 use crate::error::{Error, Kind, Result};
 use crate::shape::Conv2d;
@@ -72,7 +72,7 @@ impl Arm {
     ///
     /// # Errors
     /// [`Kind::Device`] naming the state.
-    pub fn keeps(&self, k: usize, slot: &Slot<'_>, keeps: Keeps) -> Result<()> {
+    pub fn keeps(&self, k: usize, slot: &ParameterUpdate<'_>, keeps: Keeps) -> Result<()> {
         let states = [
             ("velocity", slot.velocity.is_some(), keeps.velocity),
             ("momentum", slot.momentum.is_some(), keeps.momentum),

@@ -16,7 +16,7 @@ mod name;
 
 use super::Buffer;
 use super::augment::Gather;
-pub use super::rule::{Adamw, AdamwNow, Adjust, Keeps, LossRule, Rmsprop, Rule, Sgd, Slot};
+pub use super::rule::{Adamw, AdamwNow, Adjust, Keeps, LossRule, ParameterUpdate, Rmsprop, Rule, Sgd};
 use crate::random::Stream;
 use crate::shape::{Conv2d, Dense, GlobalPool2d, Pool2d};
 
@@ -353,7 +353,7 @@ pub enum Call<'a> {
         /// finite nothing happens.
         scaling: Option<&'a Buffer>,
         /// All that learns.
-        tensors: Vec<Slot<'a>>,
+        tensors: Vec<ParameterUpdate<'a>>,
     },
     /// `w = w - rate·g`, for every tensor.
     ///
@@ -367,7 +367,7 @@ pub enum Call<'a> {
         /// finite nothing happens.
         scaling: Option<&'a Buffer>,
         /// All that learns.
-        tensors: Vec<Slot<'a>>,
+        tensors: Vec<ParameterUpdate<'a>>,
     },
     /// `m = m + (g-m)·(1-beta_1); v = v + (g²-v)·(1-beta_2); w = w - m·alpha / (sqrt(v) + epsilon)`, for
     /// every tensor, where `alpha = rate·sqrt(1-beta_2^step) / (1-beta_1^step)`.
@@ -382,7 +382,7 @@ pub enum Call<'a> {
         /// finite nothing happens.
         scaling: Option<&'a Buffer>,
         /// All that learns.
-        tensors: Vec<Slot<'a>>,
+        tensors: Vec<ParameterUpdate<'a>>,
     },
     /// [`Call::DenseBackwardWeight`] and [`Call::RmspropStep`] in one pass: the gradient is used where
     /// it arises and never stored.
@@ -416,7 +416,7 @@ pub enum Call<'a> {
         velocity: &'a mut Buffer,
         /// `[c_out, 3, 3, c_in]`, f32.
         weight: &'a mut Buffer,
-        /// As [`Slot::shadow`].
+        /// As [`ParameterUpdate::shadow`].
         shadow: Option<&'a mut Buffer>,
         /// `[c_out]`, f32; the bias' gradient, as [`Call::Conv2dBackwardWeight`] gives it.
         dbias: Option<&'a mut Buffer>,

@@ -5,7 +5,7 @@
 //! root or a quotient counts one. Bytes are compulsory: every operand once, whole.
 //! An operand that is changed in place is read and written.
 
-use super::call::Slot;
+use super::call::ParameterUpdate;
 use super::{Buffer, Call};
 use std::iter::Sum;
 use std::ops::{Add, AddAssign};
@@ -72,7 +72,7 @@ fn per(each: u64, buffer: &Buffer) -> u64 {
 }
 
 /// A tensor and its state, changed in place by `each` operations on every weight.
-fn stepped(each: u64, slot: &Slot<'_>) -> Cost {
+fn stepped(each: u64, slot: &ParameterUpdate<'_>) -> Cost {
     let state = [&slot.velocity, &slot.momentum, &slot.mean];
     let changed = bytes([&*slot.weight]) + bytes(state.into_iter().flatten().map(|buffer| &**buffer));
     Cost {

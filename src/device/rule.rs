@@ -8,7 +8,7 @@ use super::Buffer;
 
 /// A weight, its gradient, and the state that the rule keeps for it ([`Keeps`]), 0 before the first step.
 #[derive(Debug)]
-pub struct Slot<'a> {
+pub struct ParameterUpdate<'a> {
     /// Any shape.
     pub gradient: &'a Buffer,
     /// As `gradient`.
@@ -27,11 +27,11 @@ pub struct Slot<'a> {
 /// Which state a rule keeps for every weight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keeps {
-    /// [`Slot::velocity`].
+    /// [`ParameterUpdate::velocity`].
     pub velocity: bool,
-    /// [`Slot::momentum`].
+    /// [`ParameterUpdate::momentum`].
     pub momentum: bool,
-    /// [`Slot::mean`].
+    /// [`ParameterUpdate::mean`].
     pub mean: bool,
 }
 

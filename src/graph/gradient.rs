@@ -93,14 +93,14 @@ impl Conv2dBias {
 }
 
 /// A gradient on its way from an op to a tensor before it.
-pub struct Flow {
+pub struct InputGradient {
     /// The gradient.
     pub gradient: Gradient,
     /// Whether it has gone through the ReLU that made the tensor already: it is zero where the tensor is.
     pub masked: bool,
 }
 
-impl Flow {
+impl InputGradient {
     /// As it is, for whoever made the tensor to go on with.
     pub fn plain(buffer: Buffer) -> Self {
         Gradient::Stored(buffer).into()
@@ -112,17 +112,17 @@ impl Flow {
     }
 }
 
-impl From<Gradient> for Flow {
+impl From<Gradient> for InputGradient {
     fn from(gradient: Gradient) -> Self {
         Self { gradient, masked: false }
     }
 }
 
 /// All of an op's output's gradient.
-pub struct Arrived {
+pub struct OutputGradient {
     /// The numbers.
     pub dy: Buffer,
-    /// As [`Flow::masked`], of every part.
+    /// As [`InputGradient::masked`], of every part.
     pub masked: bool,
 }
 

@@ -7,6 +7,6 @@ mod gradient;
 mod tape;
 mod tensor;
 
-pub use gradient::{Arrived, Conv2dBias, Conv2dProduct, Flow, Gradient};
+pub use gradient::{Conv2dBias, Conv2dProduct, Gradient, InputGradient, OutputGradient};
 pub use tape::{Backward, Mode, Tape};
 pub use tensor::{Parameter, Tensor};

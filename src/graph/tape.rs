@@ -4,7 +4,7 @@
 //! gradient for each parameter that learns, handed over as soon as it is complete. Under plain RMSprop the weights'
 //! gradients, the large ones, are used there and then and their memory is freed; the others wait for the step's end.
 
-use super::gradient::{Arrived, Flow, Gradient};
+use super::gradient::{Gradient, InputGradient, OutputGradient};
 use super::tensor::{Parameter, Tensor};
 use crate::device::{Buffer, Call, Device, Dtype};
 use crate::error::{Error, Kind, Result};
@@ -23,7 +23,7 @@ pub enum Mode {
 }
 
 /// From the gradient of an op's output to those of its inputs, in order; `None` where none is asked for.
-pub type Backward = Box<dyn FnOnce(&dyn Device, Arrived) -> Result<Vec<Option<Flow>>>>;
+pub type Backward = Box<dyn FnOnce(&dyn Device, OutputGradient) -> Result<Vec<Option<InputGradient>>>>;
 
 enum Step {
     /// A parameter enters the graph: its index in the caller's list, and where its value lies.
@@ -31,7 +31,7 @@ enum Step {
     /// An op, the nodes of its inputs, and the way back.
     Op { inputs: Inputs, backward: Backward },
     /// Where a way back begins: the gradients of the inputs are known.
-    Loss { inputs: Inputs, gradients: Vec<Option<Flow>> },
+    Loss { inputs: Inputs, gradients: Vec<Option<InputGradient>> },
 }
 
 /// The nodes of an op's inputs; none of one that does not learn.
@@ -150,7 +150,7 @@ impl<'d> Tape<'d> {
         shape: Shape,
         y: Buffer,
         inputs: [&Tensor; N],
-        gradients: [Option<Flow>; N],
+        gradients: [Option<InputGradient>; N],
     ) -> Tensor {
         let mut y = Tensor::on_tape(shape, Rc::new(y), None);
         if let Some(inputs) = self.inputs(inputs) {
@@ -242,13 +242,14 @@ impl<'d> Tape<'d> {
         let device = self.device;
         let mut nodes = self.nodes.into_inner();
         nodes.truncate(last + 1);
-        let mut gradients: Vec<Option<Flow>> = nodes.iter().map(|_| None).collect();
-        let spread = |gradients: &mut [Option<Flow>], inputs: Inputs, found: Vec<Option<Flow>>| {
-            let flows = inputs.into_iter().zip(found);
-            flows
-                .filter_map(|(input, flow)| input.zip(flow))
-                .try_for_each(|(input, flow)| accumulate(device, &mut gradients[input], flow))
-        };
+        let mut gradients: Vec<Option<InputGradient>> = nodes.iter().map(|_| None).collect();
+        let spread =
+            |gradients: &mut [Option<InputGradient>], inputs: Inputs, found: Vec<Option<InputGradient>>| {
+                let flows = inputs.into_iter().zip(found);
+                flows
+                    .filter_map(|(input, flow)| input.zip(flow))
+                    .try_for_each(|(input, flow)| accumulate(device, &mut gradients[input], flow))
+            };
         let begin = nodes.pop();
         match begin {
             Some(Node { step: Step::Loss { inputs, gradients: known }, label, .. }) => {
@@ -265,7 +266,7 @@ impl<'d> Tape<'d> {
         }
         gradients.truncate(last);
         while let Some(node) = nodes.pop() {
-            let Some(Flow { gradient: dy, masked }) = gradients.pop().flatten() else { continue };
+            let Some(InputGradient { gradient: dy, masked }) = gradients.pop().flatten() else { continue };
             device.label(&format!("{} backward", node.label));
             match node.step {
                 Step::Leaf(index, _) => learned(index, whole(device, dy)?)?,
@@ -279,7 +280,7 @@ impl<'d> Tape<'d> {
                 Step::Op { inputs, backward } => {
                     let found = dy
                         .store(device)
-                        .and_then(|dy| backward(device, Arrived { dy, masked }))
+                        .and_then(|dy| backward(device, OutputGradient { dy, masked }))
                         .map_err(|error| error.context(format!("going back through {}", node.name)))?;
                     if found.len() != inputs.len() {
                         let message =
@@ -307,7 +308,7 @@ fn whole(device: &dyn Device, gradient: Gradient) -> Result<Gradient> {
 }
 
 /// A sum has gone through the ReLU if all its parts have.
-fn accumulate(device: &dyn Device, into: &mut Option<Flow>, flow: Flow) -> Result<()> {
+fn accumulate(device: &dyn Device, into: &mut Option<InputGradient>, flow: InputGradient) -> Result<()> {
     *into = Some(match into.take() {
         None => flow,
         Some(first) => {
@@ -318,7 +319,7 @@ fn accumulate(device: &dyn Device, into: &mut Option<Flow>, flow: Flow) -> Resul
                 other = whole(device, Gradient::Stored(other))?.store(device)?;
             }
             device.run(Call::Add { x: &other, into: &mut sum })?;
-            Flow { gradient: Gradient::Stored(sum), masked: first.masked && flow.masked }
+            InputGradient { gradient: Gradient::Stored(sum), masked: first.masked && flow.masked }
         }
     });
     Ok(())

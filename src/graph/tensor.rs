@@ -53,7 +53,7 @@ impl Tensor {
     }
 
     /// Says that this is a ReLU's output and that its op takes gradients that have gone through the ReLU
-    /// ([`Flow::masked`](super::Flow)).
+    /// ([`InputGradient::masked`](super::InputGradient)).
     pub fn after_relu(self) -> Self {
         Self { rectified: true, ..self }
     }

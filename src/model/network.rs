@@ -68,9 +68,10 @@ impl Network {
         }
     }
 
-    /// Walks `x` through the layers at positions `range`. `dropout` chooses the masks in training. The base keeps activations as the device does, the classifier in f32 but for ImageNet's in
-    /// inference; `x` may be either. A convolution and the pool behind it are one step. Of what does not learn, no more
-    /// than a step's input and output live at any moment.
+    /// Walks `x` through the layers at positions `range`. `dropout` chooses the masks in training. The base keeps
+    /// activations as the device does, the classifier in f32 but for ImageNet's in inference; `x` may be either. A
+    /// convolution and the pool behind it are one step. Of what does not learn, no more than a step's input and output live
+    /// at any moment.
     ///
     /// # Errors
     /// [`Kind::Shape`] naming the layer; [`Kind::Usage`] for a range beyond the last one, or for training through dropout

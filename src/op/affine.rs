@@ -5,10 +5,10 @@
 
 use crate::device::{Buffer, Call, Device, Dtype};
 use crate::error::Result;
-use crate::graph::{Arrived, Backward, Flow, Gradient, Tensor};
+use crate::graph::{Backward, Gradient, InputGradient, OutputGradient, Tensor};
 
 /// Makes the input's gradient from `dz`, the gradient of the sum before ReLU.
-pub(super) type Dx = Box<dyn FnOnce(&dyn Device, &Buffer) -> Result<Flow>>;
+pub(super) type Dx = Box<dyn FnOnce(&dyn Device, &Buffer) -> Result<InputGradient>>;
 /// Makes the weight's gradient from `dz`, and the bias' if that goes with it; last of all, so it may keep `dz`. If the
 /// gradient waits to be used at once, it is used after this: the input's, made before, has read the weight.
 pub(super) type Dweight = Box<dyn FnOnce(Buffer) -> (Gradient, Option<Gradient>)>;
@@ -28,7 +28,7 @@ pub(super) struct Affine {
 impl Affine {
     /// Gradients of `[x, weight, bias]`.
     pub fn backward(self) -> Backward {
-        Box::new(move |device, Arrived { dy: mut dz, masked }| {
+        Box::new(move |device, OutputGradient { dy: mut dz, masked }| {
             if let Some(y) = self.rectified.as_ref().filter(|_| !masked) {
                 device.run(Call::ReluBackward { y: y.buffer(), gradient: &mut dz })?;
             }
@@ -37,12 +37,12 @@ impl Affine {
     }
 
     /// The gradients of the inputs from `dz`, that of the sum before the ReLU.
-    pub fn back_from_sum(self, device: &dyn Device, dz: Buffer) -> Result<Vec<Option<Flow>>> {
+    pub fn back_from_sum(self, device: &dyn Device, dz: Buffer) -> Result<Vec<Option<InputGradient>>> {
         let dbias = self.bias.map(|[rows, channels]| dbias(device, rows, channels, &dz)).transpose()?;
         let dx = self.x.map(|dx| dx(device, &dz)).transpose()?;
         let (dweight, beside) = self.weight.map(|dweight| dweight(dz)).unzip();
         let dbias = dbias.map(Gradient::Stored).or(beside.flatten());
-        Ok(vec![dx, dweight.map(Flow::from), dbias.map(Flow::from)])
+        Ok(vec![dx, dweight.map(InputGradient::from), dbias.map(InputGradient::from)])
     }
 }
 

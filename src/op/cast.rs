@@ -6,7 +6,7 @@
 use super::output;
 use crate::device::{Buffer, Call, Device, Dtype};
 use crate::error::Result;
-use crate::graph::{Flow, Tape, Tensor};
+use crate::graph::{InputGradient, Tape, Tensor};
 
 /// Any shape, as `dtype`; what is that already stays as it is.
 ///
@@ -24,6 +24,8 @@ pub fn cast(tape: &Tape<'_>, x: &Tensor, dtype: Dtype) -> Result<Tensor> {
     };
     let y = between(tape.device(), x.buffer(), dtype)?;
     Ok(tape.record("cast", shape, y, [x], |_, _| {
-        Box::new(move |device, arrived| Ok(vec![Some(Flow::plain(between(device, &arrived.dy, from)?))]))
+        Box::new(move |device, arrived| {
+            Ok(vec![Some(InputGradient::plain(between(device, &arrived.dy, from)?))])
+        })
     }))
 }

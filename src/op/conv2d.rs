@@ -10,7 +10,7 @@ use super::affine::{Affine, Dweight, Dx};
 use super::{Activation, fits, output};
 use crate::device::Call;
 use crate::error::Result;
-use crate::graph::{Conv2dProduct, Flow, Gradient, Tape, Tensor};
+use crate::graph::{Conv2dProduct, Gradient, InputGradient, Tape, Tensor};
 use crate::shape::Conv2d;
 
 /// `x` `[n, h, w, c_in]`, `weight` `[c_out, 3, 3, c_in]` in the format of `x`, `bias` `[c_out]` f32 →
@@ -76,6 +76,6 @@ fn dx(geometry: Conv2d, x: &Tensor, weight: Tensor) -> Dx {
         let mask = relu.as_ref().map(Tensor::buffer);
         let mut dx = output(device, dtype, geometry.x())?;
         device.run(Call::Conv2dBackwardInput { geometry, dy, weight: weight.buffer(), mask, dx: &mut dx })?;
-        Ok(if mask.is_some() { Flow::masked(dx) } else { Flow::plain(dx) })
+        Ok(if mask.is_some() { InputGradient::masked(dx) } else { InputGradient::plain(dx) })
     })
 }

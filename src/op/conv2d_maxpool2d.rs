@@ -8,7 +8,7 @@ use super::conv2d::affine;
 use super::{fits, output};
 use crate::device::{Call, Dtype};
 use crate::error::Result;
-use crate::graph::{Arrived, Tape, Tensor};
+use crate::graph::{OutputGradient, Tape, Tensor};
 use crate::shape::{Conv2d, Pool2d};
 
 /// `x` `[n, h, w, c_in]`, `weight` `[c_out, 3, 3, c_in]` in the format of `x`, `bias` `[c_out]` f32 →
@@ -36,7 +36,7 @@ pub fn conv2d_maxpool2d(tape: &Tape<'_>, x: &Tensor, weight: &Tensor, bias: &Ten
     let y = tape.record("conv2d_maxpool2d", pool.y(), y, [x, weight, bias], |learns, y| {
         let affine = affine(geometry, learns, [x, weight], None);
         let y = y.clone();
-        Box::new(move |device, Arrived { dy, masked }| {
+        Box::new(move |device, OutputGradient { dy, masked }| {
             let Some(winner) = winner else { return Ok(vec![None, None, None]) };
             let mut dz = output(device, y.dtype(), geometry.y())?;
             let mask = (!masked).then(|| y.buffer());

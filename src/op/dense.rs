@@ -7,7 +7,7 @@ use super::affine::{Affine, Dweight, Dx};
 use super::{Activation, fits, output};
 use crate::device::{Call, Dtype};
 use crate::error::Result;
-use crate::graph::{Flow, Gradient, Tape, Tensor};
+use crate::graph::{Gradient, InputGradient, Tape, Tensor};
 use crate::shape::Dense;
 
 /// `x` `[n, c_in]`, `weight` `[c_in, c_out]`, `bias` `[c_out]` → `[n, c_out]`, in the format of `x` after a ReLU; without
@@ -61,6 +61,6 @@ fn dx(geometry: Dense, weight: Tensor) -> Dx {
     Box::new(move |device, dy| {
         let mut dx = output(device, dy.dtype(), geometry.x())?;
         device.run(Call::DenseBackwardInput { geometry, dy, weight: weight.buffer(), dx: &mut dx })?;
-        Ok(Flow::plain(dx))
+        Ok(InputGradient::plain(dx))
     })
 }

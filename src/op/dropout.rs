@@ -5,7 +5,7 @@ use super::output;
 use crate::device::Call;
 use crate::device::call::MaskSource;
 use crate::error::{Error, Kind, Result};
-use crate::graph::{Flow, Mode, Tape, Tensor};
+use crate::graph::{InputGradient, Mode, Tape, Tensor};
 
 /// Any shape.
 ///
@@ -26,7 +26,7 @@ pub fn dropout(tape: &Tape<'_>, x: &Tensor, rate: f32, source: MaskSource) -> Re
         Box::new(move |device, arrived| {
             let mut dx = output(device, arrived.dy.dtype(), shape)?;
             device.run(Call::Dropout { rate, source, x: &arrived.dy, y: &mut dx })?;
-            Ok(vec![Some(Flow::plain(dx))])
+            Ok(vec![Some(InputGradient::plain(dx))])
         })
     }))
 }

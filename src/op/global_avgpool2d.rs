@@ -6,7 +6,7 @@
 use super::output;
 use crate::device::Call;
 use crate::error::Result;
-use crate::graph::{Flow, Tape, Tensor};
+use crate::graph::{InputGradient, Tape, Tensor};
 use crate::shape::GlobalPool2d;
 
 /// `x` `[n, h, w, c]` → `[n, c]`, f32.
@@ -21,7 +21,7 @@ pub fn global_avgpool2d(tape: &Tape<'_>, x: &Tensor) -> Result<Tensor> {
         Box::new(move |device, arrived| {
             let mut dx = output(device, arrived.dy.dtype(), geometry.x())?;
             device.run(Call::GlobalAvgpool2dBackward { geometry, dy: &arrived.dy, dx: &mut dx })?;
-            Ok(vec![Some(Flow::plain(dx))])
+            Ok(vec![Some(InputGradient::plain(dx))])
         })
     }))
 }

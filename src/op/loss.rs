@@ -10,7 +10,7 @@
 use crate::device::call::LossRule;
 use crate::device::{Arrival, Buffer, Call, Device, Dtype};
 use crate::error::{Error, Kind, Result};
-use crate::graph::{Flow, Tape, Tensor};
+use crate::graph::{InputGradient, Tape, Tensor};
 use crate::shape::Shape;
 use serde::{Deserialize, Serialize};
 
@@ -192,7 +192,7 @@ fn loss(
     if let (Some(scaling), Some(gradient)) = (tape.scaling(), &mut dlogits) {
         device.run(Call::ScaleGradient { scaling, gradient })?;
     }
-    let gradients = [dlogits.map(Flow::plain)];
+    let gradients = [dlogits.map(InputGradient::plain)];
     let outcome = tape.record_loss(name, Shape::new(&[rows, 2]), outcome, [logits], gradients);
     Ok(Loss { outcome, rows })
 }

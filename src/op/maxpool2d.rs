@@ -7,7 +7,7 @@
 use super::output;
 use crate::device::{Call, Dtype};
 use crate::error::Result;
-use crate::graph::{Flow, Tape, Tensor};
+use crate::graph::{InputGradient, Tape, Tensor};
 use crate::shape::Pool2d;
 
 /// `x` `[n, h, w, c]` → `[n, h/2, w/2, c]`.
@@ -29,7 +29,7 @@ pub fn maxpool2d(tape: &Tape<'_>, x: &Tensor) -> Result<Tensor> {
             let mask = y.as_ref().map(Tensor::buffer);
             let (dy, winner) = (&arrived.dy, &winner);
             device.run(Call::Maxpool2dBackward { geometry, dy, winner, mask, dx: &mut dx })?;
-            Ok(vec![Some(if rectified { Flow::masked(dx) } else { Flow::plain(dx) })])
+            Ok(vec![Some(if rectified { InputGradient::masked(dx) } else { InputGradient::plain(dx) })])
         })
     }))
 }

@@ -3,7 +3,7 @@
 use super::output;
 use crate::device::Call;
 use crate::error::Result;
-use crate::graph::{Arrived, Flow, Tape, Tensor};
+use crate::graph::{InputGradient, OutputGradient, Tape, Tensor};
 
 /// Any shape.
 ///
@@ -14,11 +14,11 @@ pub fn relu(tape: &Tape<'_>, x: &Tensor) -> Result<Tensor> {
     tape.device().run(Call::ReluForward { x: x.buffer(), y: &mut y })?;
     let y = tape.record("relu", x.shape(), y, [x], |_, y| {
         let y = y.clone();
-        Box::new(move |device, Arrived { dy: mut gradient, masked }| {
+        Box::new(move |device, OutputGradient { dy: mut gradient, masked }| {
             if !masked {
                 device.run(Call::ReluBackward { y: y.buffer(), gradient: &mut gradient })?;
             }
-            Ok(vec![Some(Flow::plain(gradient))])
+            Ok(vec![Some(InputGradient::plain(gradient))])
         })
     });
     Ok(y.after_relu())

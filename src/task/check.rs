@@ -8,7 +8,7 @@ use super::extract::opened;
 use super::images::passed_over;
 use super::output::{Output, apart};
 use super::remarks::uneven;
-use crate::data::{Copy, Folder, Glance, Likeness, Lost, Resize, Size, Split, Splits, copies, survey};
+use crate::data::{Duplicate, Folder, Glance, Likeness, Lost, Resize, Size, Split, Splits, copies, survey};
 use crate::error::{Error, Kind, Result};
 use crate::model::classes::nearly_one;
 use crate::report::findings::{ClassLook, Finding, Findings, What};
@@ -128,7 +128,7 @@ fn findings(job: &Check, splits: &Splits, seen: &[Seen<'_>], progress: &(dyn Fn(
         let (one, other) = (readable[at].0, readable[of].0);
         one.split != other.split || one.label() != other.label()
     };
-    for Copy { at, of, likeness } in copies(&glances, &at_odds, progress, interrupt::flag()) {
+    for Duplicate { at, of, likeness } in copies(&glances, &at_odds, progress, interrupt::flag()) {
         let (one, other) = (readable[at].0, readable[of].0);
         let how = match likeness {
             Likeness::Same => "",

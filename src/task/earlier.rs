@@ -49,6 +49,8 @@ impl Earlier {
                      without validation: `--validation-split 0`",
                 ));
         };
+        run.require_own(Split::Train, &train)?;
+        run.require_own(Split::Validation, &validation)?;
         // As they will be read again from where they are written: a name that is no UTF-8 is replaced.
         let mut lists = [train, validation].map(Listing::named_in_features);
         let training = &run.config.training;

@@ -65,11 +65,12 @@ pub fn extract(host: &Host, job: &Extract) -> Result<()> {
     let base = Base::open(host, job.images.weights.as_deref(), job.images.preprocess)?;
     let network = base.network(host, architecture, None)?;
     let parted = job.validation_split.map(|share| HeldOut { share, seed: job.seed });
-    let from = From { variant: job.variant, base: &base, images: &job.images, batch: job.batch, parted };
+    let from =
+        Extraction { variant: job.variant, base: &base, images: &job.images, batch: job.batch, parted };
     let file = |split| Features::path(&job.output, split);
     splits.iter().try_for_each(|(split, _)| Writer::require_place(&file(split)))?;
     for (split, folder) in splits.iter().filter(|_| !job.force) {
-        From::nothing_lost(&file(split), &from.settings(host, &network, folder, job.size, last + 1))?;
+        Extraction::nothing_lost(&file(split), &from.settings(host, &network, folder, job.size, last + 1))?;
     }
     former_splits_may_go(&splits, job)?;
     files::require_room(&job.output)?;
@@ -183,7 +184,7 @@ pub(super) fn misleading(host: &Host, splits: &Splits) {
 }
 
 /// What activations are made from.
-pub(super) struct From<'a> {
+pub(super) struct Extraction<'a> {
     pub variant: Variant,
     pub base: &'a Base,
     pub images: &'a ImageOptions,
@@ -192,7 +193,7 @@ pub(super) struct From<'a> {
     pub parted: Option<HeldOut>,
 }
 
-impl From<'_> {
+impl Extraction<'_> {
     /// `images` through the layers `range`, which begins at the first, into `path`; takes up what is
     /// there already.
     #[allow(clippy::too_many_arguments)]

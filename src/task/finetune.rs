@@ -143,7 +143,8 @@ pub(super) fn train(host: &Host, job: &Finetune, begins: &dyn Fn() -> Result<()>
     let trained = history.epochs.len() > before;
     worse(&job.stages, history).iter().for_each(|note| host.note(format_args!("{note}")));
     if let Some(part) = shown.validation()
-        && let Some(note) = no_better_than_one(&job.stages, history, plan.classes(), &part.images.labels)
+        && let Some(note) =
+            no_better_than_one(&job.stages, history, plan.classes(), &part.images.labels, job.head.batch)
     {
         host.note(note);
     }

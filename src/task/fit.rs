@@ -126,8 +126,13 @@ pub fn fit(host: &Host, job: &Fit) -> Result<()> {
     let history = &stages.history;
     let trained = history.epochs.len() > before;
     if let Some(validation) = &extracted.validation
-        && let Some(note) =
-            no_better_than_one(std::slice::from_ref(stage), history, plan.classes(), validation.labels())
+        && let Some(note) = no_better_than_one(
+            std::slice::from_ref(stage),
+            history,
+            plan.classes(),
+            validation.labels(),
+            job.head.batch,
+        )
     {
         host.note(note);
     }

@@ -5,7 +5,7 @@
 //! epoch, and so they do for validation images that a GPU computes in less than half the time of an upload.
 
 use super::Host;
-use super::extract::From;
+use super::extract::Extraction;
 use super::fit::samples;
 use crate::data::{Augment, Features, Folder, Images, Split};
 use crate::device::call::Normalize;
@@ -50,7 +50,7 @@ impl Part {
     /// Computes the activations of `images` before each of the layers `places`.
     pub fn new(
         host: &Host,
-        from: &From<'_>,
+        from: &Extraction<'_>,
         network: &Network,
         (split, folder): (Split, &Folder),
         images: Arc<Images>,

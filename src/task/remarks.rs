@@ -133,15 +133,18 @@ pub(super) fn no_better_than_one(
     history: &History,
     classes: &[String],
     labels: &[u32],
+    batch: usize,
 ) -> Option<String> {
     // Of fewer it may be chance.
     const ENOUGH: usize = 30;
-    let accuracy = ended_with(stages.last()?, history)?.val_accuracy?;
+    let last = stages.last()?;
+    let accuracy = ended_with(last, history)?.val_accuracy?;
+    let is_whole = last.validated(batch, labels.len()) == labels.len();
     let mut counts = vec![0usize; classes.len()];
     labels.iter().for_each(|&label| counts[label as usize] += 1);
     let most = (0..counts.len()).max_by_key(|&class| counts[class])?;
     let share = counts[most] as f64 / labels.len().max(1) as f64;
-    (labels.len() >= ENOUGH && accuracy <= share).then(|| {
+    (is_whole && labels.len() >= ENOUGH && accuracy <= share && share < 1.0).then(|| {
         format!(
             "val_acc {accuracy:.4} is no more than {share:.4}, which calling every image {} would give: try a higher rate, \
              more epochs, a simpler classifier (--pooling avg) or, where one class has most images, --class-weights auto",
@@ -241,10 +244,18 @@ mod tests {
         let note = |accuracy, dogs: usize, all: usize| {
             let epoch = Epoch { val_accuracy: Some(accuracy), ..Epoch::blank("head", 1) };
             let labels: Vec<u32> = (0..all).map(|i| u32::from(i < dogs)).collect();
-            no_better_than_one(&stages, &History { epochs: vec![epoch] }, &classes, &labels)
+            no_better_than_one(&stages, &History { epochs: vec![epoch] }, &classes, &labels, 20)
         };
         assert!(note(0.75, 30, 40).unwrap().contains("no more than 0.7500, which calling every image dogs"));
-        assert_eq!([note(0.8, 30, 40), note(0.5, 15, 20)], [None, None]);
+        assert_eq!([note(0.8, 30, 40), note(0.5, 15, 20), note(1.0, 40, 40)], [const { None }; 3]);
+        let mut stages = stages.clone();
+        stages[0].validation_steps = Some(1);
+        let epoch = Epoch { val_accuracy: Some(0.75), ..Epoch::blank("head", 1) };
+        let labels: Vec<u32> = (0..40).map(|i| u32::from(i < 30)).collect();
+        assert_eq!(
+            no_better_than_one(&stages, &History { epochs: vec![epoch] }, &classes, &labels, 20),
+            None
+        );
     }
 
     #[test]

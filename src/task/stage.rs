@@ -36,6 +36,8 @@ pub(super) struct Moment {
 
 /// What is left where a run cannot go on.
 const ANEW: &str = "start over: the command that began the run, with --force";
+/// The same where the file is damaged.
+const DAMAGED: &str = "put it back from a copy; or start over: the command that began the run, with --force";
 
 /// The moment that `folder` keeps; `None` where training has not come to one.
 ///
@@ -44,7 +46,7 @@ const ANEW: &str = "start over: the command that began the run, with --force";
 pub(super) fn kept(folder: &Folder) -> Result<Option<(Checkpoint, Moment)>> {
     let path = folder.checkpoint();
     let opened = Checkpoint::open(&path).map_err(|error| match error.kind() {
-        Kind::Weights => error.help(ANEW),
+        Kind::Weights => error.help(DAMAGED),
         _ => error,
     });
     let Some(checkpoint) = opened? else { return Ok(None) };

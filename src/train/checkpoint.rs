@@ -5,6 +5,7 @@
 //! Frozen weights are not in it: they are those of the base. Beside it, in a file of the same kind, the weights
 //! of a stage's best epoch.
 
+use super::checksum::checksum;
 use super::history::Epoch;
 use super::optimizer::Optimizer;
 use super::stopping::Monitor;
@@ -15,7 +16,7 @@ use crate::graph::Parameter;
 use crate::model::Network;
 use crate::weights::{FloatType, NamedTensor, Weights, save};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What the text is called in the file.
@@ -233,7 +234,7 @@ fn write(path: &Path, stored: &[Stored], metadata: &BTreeMap<String, String>) ->
     save(path, &tensors, FloatType::F32, &metadata)
 }
 
-/// The file at `path`, as it was written. Of before the 30th of November 2026 it has no checksum.
+/// The file at `path`, as it was written. One of an earlier version has no checksum.
 fn opened(path: &Path) -> Result<Weights> {
     let weights = Weights::open(path)?;
     let Some(wanted) = weights.metadata().get(CRC32) else { return Ok(weights) };
@@ -247,22 +248,6 @@ fn opened(path: &Path) -> Result<Weights> {
     Err(Error::new(Kind::Weights, format!("{} is damaged", path.display()))
         .expected_got(format!("the checksum {wanted}"), found)
         .help("put it back from a copy, or begin again with --force"))
-}
-
-/// CRC-32 of what stands in `metadata`, and of the tensors by their names.
-fn checksum<'a, 'v>(
-    metadata: &BTreeMap<String, String>,
-    names: impl Iterator<Item = &'a str>,
-    values: impl Fn(&str) -> Result<Option<Cow<'v, [f32]>>>,
-) -> Result<String> {
-    let mut crc = crc32fast::Hasher::new();
-    // Nothing in them is 0, so that it parts them.
-    metadata.iter().for_each(|(key, value)| crc.update(format!("{key}\0{value}\0").as_bytes()));
-    for name in names.collect::<BTreeSet<_>>() {
-        crc.update(format!("{name}\0").as_bytes());
-        crc.update(bytemuck::cast_slice(&values(name)?.unwrap_or_default()));
-    }
-    Ok(format!("{:08x}", crc.finalize()))
 }
 
 /// The parameters from the first on that is there, as the file says: all behind it must be, too.

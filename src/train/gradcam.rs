@@ -8,7 +8,7 @@
 
 use crate::device::{Device, Dtype};
 use crate::error::{Error, Kind, Result};
-use crate::graph::{Flow, Mode, Parameter, Tape, Tensor};
+use crate::graph::{InputGradient, Mode, Parameter, Tape, Tensor};
 use crate::model::{Architecture, Layer, Network, Output};
 use crate::shape::Shape;
 
@@ -89,7 +89,8 @@ pub fn saliency(
     let seed = device.upload(&seed(network.architecture().output(), &x, classes)?)?;
     let nothing = device.alloc(Dtype::F32, 1)?;
     // A scalar to walk back from whose derivative is 1 at the chosen logits; its value is never asked for.
-    let chosen = tape.record_loss("class logit", Shape::new(&[1]), nothing, [&x], [Some(Flow::plain(seed))]);
+    let chosen =
+        tape.record_loss("class logit", Shape::new(&[1]), nothing, [&x], [Some(InputGradient::plain(seed))]);
     drop(x);
     let mut found = None;
     tape.backward(&chosen, |index, gradient| {

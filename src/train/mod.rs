@@ -3,6 +3,7 @@
 //! In: a network, samples, the optimizer's numbers. Out: the network with other weights, and a history; scores, maps.
 
 mod checkpoint;
+mod checksum;
 mod clock;
 mod course;
 mod evaluate;

@@ -6,7 +6,7 @@
 //! this step any more, and [`Parameter::update`] refuses where that is not so.
 
 use super::scaler::Scaler;
-use crate::device::call::{Adjust, Rule, Slot};
+use crate::device::call::{Adjust, ParameterUpdate, Rule};
 use crate::device::{Buffer, Call, Device, Dtype, LossScale};
 use crate::error::{Error, Kind, Result};
 use crate::graph::{Gradient, Mode, Parameter, Tape};
@@ -200,12 +200,12 @@ impl Optimizer {
             scaler.check(device, gradients.iter().flatten().collect())?;
         }
         let scaling = self.scaler.as_ref().map(Scaler::state);
-        let mut groups: Vec<(f32, Vec<Slot<'_>>)> = Vec::new();
+        let mut groups: Vec<(f32, Vec<ParameterUpdate<'_>>)> = Vec::new();
         let all = parameters.iter_mut().zip(&mut self.states).zip(&gradients).zip(&self.factors);
         for (((parameter, state), gradient), &factor) in all {
             let (Some(gradient), Some(state)) = (gradient, state) else { continue };
             let (weight, shadow) = parameter.update()?;
-            let slot = Slot {
+            let slot = ParameterUpdate {
                 gradient,
                 weight,
                 velocity: state.velocity.as_mut(),

@@ -6,7 +6,7 @@
 use super::cases::{Reals, Source, case};
 use super::close::{EPS, Near, TINY};
 use super::run::{Case, Data, Make, Output};
-use vgg_ft::device::call::{Adamw, Adjust, Keeps, Rmsprop, Rule, Sgd, Slot};
+use vgg_ft::device::call::{Adamw, Adjust, Keeps, ParameterUpdate, Rmsprop, Rule, Sgd};
 use vgg_ft::device::{Buffer, Call};
 
 /// A tensor on the host; a state that the rule does not keep is not looked at.
@@ -160,12 +160,12 @@ pub fn step(rule: Rule, t: u64, adjust: Adjust, tensor: &Tensor) -> Stepped {
 
 /// Buffers as a call takes them: of each tensor a gradient among the inputs; its states and its weight
 /// among the outputs.
-pub fn slots<'a>(keeps: Keeps, inputs: &'a [Buffer], outputs: &'a mut [Buffer]) -> Vec<Slot<'a>> {
+pub fn slots<'a>(keeps: Keeps, inputs: &'a [Buffer], outputs: &'a mut [Buffer]) -> Vec<ParameterUpdate<'a>> {
     let mut outputs = outputs.iter_mut();
     let mut slots = Vec::new();
     for gradient in inputs {
         let mut next = || outputs.next().unwrap_or_else(|| panic!("number of buffers"));
-        slots.push(Slot {
+        slots.push(ParameterUpdate {
             gradient,
             velocity: keeps.velocity.then(&mut next),
             momentum: keeps.momentum.then(&mut next),
@@ -178,7 +178,7 @@ pub fn slots<'a>(keeps: Keeps, inputs: &'a [Buffer], outputs: &'a mut [Buffer]) 
 }
 
 /// The call of any rule.
-pub fn call<'a>(rule: Rule, step: u64, adjust: Adjust, tensors: Vec<Slot<'a>>) -> Call<'a> {
+pub fn call<'a>(rule: Rule, step: u64, adjust: Adjust, tensors: Vec<ParameterUpdate<'a>>) -> Call<'a> {
     scaled_call(rule, step, adjust, None, tensors)
 }
 
@@ -188,7 +188,7 @@ pub fn scaled_call<'a>(
     step: u64,
     adjust: Adjust,
     scaling: Option<&'a Buffer>,
-    tensors: Vec<Slot<'a>>,
+    tensors: Vec<ParameterUpdate<'a>>,
 ) -> Call<'a> {
     match rule {
         Rule::Rmsprop(rule) => Call::RmspropStep { rule, adjust, scaling, tensors },

@@ -6,7 +6,7 @@ use super::devices::gather;
 use super::half::Half;
 use super::naive;
 use super::run::{Case, Data, Output, Want};
-use vgg_ft::device::call::{Adjust, Rmsprop, Slot};
+use vgg_ft::device::call::{Adjust, ParameterUpdate, Rmsprop};
 use vgg_ft::device::gpu::Gpu;
 use vgg_ft::device::gpu::cuda::{self, Cuda};
 use vgg_ft::device::gpu::driver::Driver;
@@ -289,7 +289,7 @@ pub fn step_equals_its_halves(device: &dyn Device, precision: Precision, geometr
     device.run(Call::Conv2dBackwardWeight { geometry, x, dy, dweight, dbias: None }).unwrap();
     let (dweight, dbias) = (&mut gradient, Some(&mut dbias1));
     device.run(Call::Conv2dBackwardWeight { geometry, x, dy, dweight, dbias }).unwrap();
-    let slot = Slot {
+    let slot = ParameterUpdate {
         gradient: &gradient,
         weight: &mut w1,
         velocity: Some(&mut v1),

@@ -4,14 +4,14 @@
 //! work.
 
 use super::Job;
-use crate::data::{Read, load};
+use crate::data::{DecodedImage, load};
 use crate::error::{Error, Kind, Result};
 use rayon::prelude::*;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 /// An image's position in the folder, and its pixels or why there are none.
-type Outcome = (usize, Result<Read>);
+type Outcome = (usize, Result<DecodedImage>);
 
 /// The next image that can be read; those before it that cannot are `skipped`.
 ///
@@ -20,7 +20,7 @@ type Outcome = (usize, Result<Read>);
 pub(super) fn next_readable(
     outcomes: &mut Decoding<'_>,
     skipped: &mut Vec<(usize, Error)>,
-) -> Result<Option<(usize, Read)>> {
+) -> Result<Option<(usize, DecodedImage)>> {
     for outcome in outcomes {
         match outcome? {
             (i, Ok(read)) => return Ok(Some((i, read))),

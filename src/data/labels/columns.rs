@@ -56,6 +56,25 @@ const LABEL: [&str; 13] = [
 /// Names under which lists keep the split.
 const SPLIT: [&str; 4] = ["split", "subset", "partition", "data set"];
 
+/// Names under which lists keep what several images belong to.
+const GROUP: [&str; 10] = [
+    "patient",
+    "patient_id",
+    "patientid",
+    "subject",
+    "subject_id",
+    "lesion_id",
+    "case_id",
+    "participant_id",
+    "individual_id",
+    "burst_id",
+];
+
+/// Whether a column of this name may say what several images belong to.
+pub fn is_called_group(name: &str) -> bool {
+    is_in(&GROUP, &name.replace([' ', '-'], "_"))
+}
+
 /// In the name of a column of 0 and 1 these say that it is of a split, and no class.
 const OF_SPLITS: [&str; 5] = ["train", "test", "valid", "split", "fold"];
 

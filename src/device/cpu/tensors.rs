@@ -5,7 +5,7 @@ use super::threads::CHUNK;
 use super::workshop::Workshop;
 use crate::device::Buffer;
 use crate::device::arm::Arm;
-use crate::device::call::{Adjust, Keeps, Slot};
+use crate::device::call::{Adjust, Keeps, ParameterUpdate};
 use crate::error::Result;
 
 /// Elements that stay in registers and the first cache from the gradient to the weight.
@@ -21,8 +21,8 @@ pub struct Part<'a> {
 }
 
 /// The tensors' memory, if all of it is what the rule keeps.
-pub fn open<'a>(arm: Arm, tensors: Vec<Slot<'a>>, keeps: Keeps) -> Result<Vec<Part<'a>>> {
-    let one = |(k, slot): (usize, Slot<'a>)| {
+pub fn open<'a>(arm: Arm, tensors: Vec<ParameterUpdate<'a>>, keeps: Keeps) -> Result<Vec<Part<'a>>> {
+    let one = |(k, slot): (usize, ParameterUpdate<'a>)| {
         arm.keeps(k, &slot, keeps)?;
         unshadowed(arm, &format!("shadow[{k}]"), slot.shadow.as_deref())?;
         let len = slot.gradient.len();

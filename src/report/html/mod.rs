@@ -201,8 +201,8 @@ fn confidence(verdict: &Verdict<'_>, rocs: &[(&str, Option<Roc>)]) -> String {
     let right = match verdict.calibration() {
         Some(calibration) => format!(
             "<div id=\"calibration\"><h3>Reliability</h3>\n{}<p class=\"note\">Expected calibration error \
-             <b>{:.4}</b>: the mean gap between confidence and accuracy, by images, in {} bins from {:.2} to 1. Bars are the accuracy of \
-             images called with that confidence; the outlined part is the gap; below, how many there are.</p>\
+             <b>{:.4}</b>: the mean gap between confidence and accuracy, by images, in {} bins from {:.2} to \
+             1. Bars are the accuracy of images called with that confidence; the outlined part is the gap; below, how many there are.</p>\
              </div>\n",
             plots::reliability(&calibration),
             calibration.error,

@@ -5,7 +5,8 @@
 
 use super::Item;
 use crate::data::rank;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -21,10 +22,9 @@ impl Pattern {
     pub fn group<'a>(&self, path: &'a str) -> Option<&'a str> {
         let parts = 1 + self.text.matches('/').count();
         let start = path.rmatch_indices('/').nth(parts - 1).map_or(0, |(at, _)| at + 1);
-        match captured(&self.text, &path[start..]) {
-            Some(Some(group)) => Some(group),
-            _ => None,
-        }
+        let (pattern, text) = (&self.text[..], &path[start..]);
+        let group = Fit { pattern, text, failed: HashSet::new() }.from(0, 0)??;
+        Some(&text[group])
     }
 
     /// As it was written.
@@ -45,21 +45,45 @@ impl FromStr for Pattern {
     }
 }
 
-/// Whether `pattern` fits all of `text`, and what its `{}` stands for, which is not nothing.
-fn captured<'a>(pattern: &str, text: &'a str) -> Option<Option<&'a str>> {
-    let wild = [pattern.find('*').map(|at| (at, 1)), pattern.find("{}").map(|at| (at, 2))];
-    let Some((at, length)) = wild.into_iter().flatten().min() else {
-        return (pattern == text).then_some(None);
-    };
-    let text = text.strip_prefix(&pattern[..at])?;
-    let behind = &pattern[at + length..];
-    let longest = text.find('/').unwrap_or(text.len());
-    let is_group = length == 2;
-    let ends = text.char_indices().map(|(at, _)| at).chain([text.len()]);
-    ends.filter(|&end| end <= longest && (end > 0 || !is_group)).find_map(|end| {
-        let rest = captured(behind, &text[end..])?;
-        Some(if is_group { Some(&text[..end]) } else { rest })
-    })
+/// A pattern laid on a text.
+struct Fit<'p> {
+    pattern: &'p str,
+    text: &'p str,
+    /// Places, in bytes of both, from which on nothing fits: tried once, so that several `*` take no powers of the length.
+    failed: HashSet<(usize, usize)>,
+}
+
+impl Fit<'_> {
+    /// Whether the pattern from `at` on fits all of the text from `start` on, and where its `{}` is then, which is not
+    /// nothing.
+    fn from(&mut self, at: usize, start: usize) -> Option<Option<Range<usize>>> {
+        if self.failed.contains(&(at, start)) {
+            return None;
+        }
+        let found = self.tried(at, start);
+        if found.is_none() {
+            self.failed.insert((at, start));
+        }
+        found
+    }
+
+    fn tried(&mut self, at: usize, start: usize) -> Option<Option<Range<usize>>> {
+        let (pattern, text) = (&self.pattern[at..], &self.text[start..]);
+        let wild = [pattern.find('*').map(|at| (at, 1)), pattern.find("{}").map(|at| (at, 2))];
+        let Some((plain, length)) = wild.into_iter().flatten().min() else {
+            return (pattern == text).then_some(None);
+        };
+        let (text, is_group) = (text.strip_prefix(&pattern[..plain])?, length == 2);
+        let longest = text.find('/').unwrap_or(text.len());
+        let ends = text.char_indices().map(|(end, _)| end).chain([text.len()]);
+        for end in ends.filter(|&end| end <= longest && (end > 0 || !is_group)) {
+            let begins = start + plain;
+            if let Some(rest) = self.from(at + plain + length, begins + end) {
+                return Some(if is_group { Some(begins..begins + end) } else { rest });
+            }
+        }
+        None
+    }
 }
 
 /// The group of each of `items`, by their paths.
@@ -67,21 +91,21 @@ fn captured<'a>(pattern: &str, text: &'a str) -> Option<Option<&'a str>> {
 /// # Errors
 /// The first path that the pattern does not fit.
 pub fn tell_groups<'a>(items: &'a mut [Item], pattern: &Pattern) -> Result<(), &'a Path> {
-    let group = |item: &Item| {
+    for item in items {
         let path = item.from.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/");
-        pattern.group(&path).map(str::to_owned)
-    };
-    if let Some(at) = items.iter().position(|item| group(item).is_none()) {
-        return Err(&items[at].from);
+        match pattern.group(&path) {
+            Some(group) => item.group = Some(group.to_owned()),
+            None => return Err(&item.from),
+        }
     }
-    items.iter_mut().for_each(|item| item.group = group(item));
     Ok(())
 }
 
-/// Images of one group, and how many of each class they are.
+/// Images of one group.
 struct Group {
     items: Vec<Item>,
-    classes: Vec<usize>,
+    /// Its classes, and how many images are of each: most groups have one.
+    classes: BTreeMap<usize, usize>,
 }
 
 /// Divides `items` by groups into as many parts as there are `shares`, of each of the `classes` as near to its share as
@@ -89,10 +113,10 @@ struct Group {
 /// order that `seed` draws), each to where most is lacking. What is not shared out is left. An image of no group is one of
 /// its own.
 pub fn divided(items: Vec<Item>, classes: usize, shares: &[f64], seed: u64) -> (Vec<Vec<Item>>, Vec<usize>) {
-    let groups = groups(items, classes, seed);
+    let groups = groups(items, seed);
     let mut totals = vec![0; classes];
-    for group in &groups {
-        totals.iter_mut().zip(&group.classes).for_each(|(total, n)| *total += n);
+    for (&class, n) in groups.iter().flat_map(|group| &group.classes) {
+        totals[class] += n;
     }
     // The last takes what is left out.
     let left = 1.0 - shares.iter().sum::<f64>();
@@ -102,12 +126,12 @@ pub fn divided(items: Vec<Item>, classes: usize, shares: &[f64], seed: u64) -> (
         // How much further from its shares a part is with the group, in squares, so that nearer is less than nothing. Of
         // each class as a part of the whole, so that a rare one weighs as much as others.
         let worse = |part: &Part, share: f64| -> f64 {
-            let of_class = |class: usize| {
-                let total = totals[class].max(1) as f64;
-                let (n, have) = (group.classes[class] as f64 / total, part.classes[class] as f64 / total);
+            let of_class = |(&class, &n): (&usize, &usize)| {
+                let total = totals[class] as f64;
+                let (n, have) = (n as f64 / total, part.classes[class] as f64 / total);
                 n * (2.0 * (have - share) + n)
             };
-            (0..classes).map(of_class).sum()
+            group.classes.iter().map(of_class).sum()
         };
         let costs: Vec<f64> = parts.iter().zip(&shares).map(|(part, &share)| worse(part, share)).collect();
         let best = (0..parts.len()).min_by(|&a, &b| costs[a].total_cmp(&costs[b])).unwrap_or_default();
@@ -133,19 +157,19 @@ impl Part {
     }
 
     fn take(&mut self, group: Group) {
-        self.classes.iter_mut().zip(&group.classes).for_each(|(sum, n)| *sum += n);
+        group.classes.iter().for_each(|(&class, n)| self.classes[class] += n);
         self.groups.push(group);
     }
 
     fn give(&mut self, at: usize) -> Group {
         let group = self.groups.remove(at);
-        self.classes.iter_mut().zip(&group.classes).for_each(|(sum, n)| *sum -= n);
+        group.classes.iter().for_each(|(&class, n)| self.classes[class] -= n);
         group
     }
 
     /// Whether it keeps images of every class that it has without this group.
     fn can_spare(&self, group: &Group) -> bool {
-        self.classes.iter().zip(&group.classes).all(|(&sum, &n)| n == 0 || sum > n)
+        group.classes.iter().all(|(&class, &n)| self.classes[class] > n)
     }
 }
 
@@ -160,7 +184,7 @@ fn fill(parts: &mut [Part], splits: usize, classes: usize) {
             |from: usize| parts[from].groups.iter().enumerate().map(move |(at, group)| (from, at, group));
         // What is left out can spare everything.
         let spare = |(from, _, group): &(usize, usize, &Group)| {
-            group.classes[class] > 0 && (*from >= splits || parts[*from].can_spare(group))
+            group.classes.contains_key(&class) && (*from >= splits || parts[*from].can_spare(group))
         };
         let others = (0..parts.len()).rev().filter(|&from| from != to).flat_map(groups);
         let smallest = others.filter(spare).min_by_key(|(_, _, group)| group.items.len());
@@ -172,7 +196,7 @@ fn fill(parts: &mut [Part], splits: usize, classes: usize) {
 }
 
 /// The largest first, those of one size as `seed` draws them.
-fn groups(items: Vec<Item>, classes: usize, seed: u64) -> Vec<Group> {
+fn groups(items: Vec<Item>, seed: u64) -> Vec<Group> {
     let mut named: BTreeMap<String, Vec<Item>> = BTreeMap::new();
     let mut alone = Vec::new();
     for mut item in items {
@@ -185,9 +209,9 @@ fn groups(items: Vec<Item>, classes: usize, seed: u64) -> Vec<Group> {
     let mut all: Vec<_> = named.chain(alone).collect();
     all.sort_by_cached_key(|(name, items)| (usize::MAX - items.len(), rank(name, seed)));
     let counted = |items: Vec<Item>| {
-        let mut counts = vec![0; classes];
-        items.iter().for_each(|item| counts[item.class] += 1);
-        Group { items, classes: counts }
+        let mut classes = BTreeMap::new();
+        items.iter().for_each(|item| *classes.entry(item.class).or_default() += 1);
+        Group { items, classes }
     };
     all.into_iter().map(|(_, items)| counted(items)).collect()
 }
@@ -215,6 +239,11 @@ mod tests {
         ] {
             assert_eq!(pattern.parse::<Pattern>().unwrap().group(path), group, "{pattern} of {path}");
         }
+        // Tried place by place, not in all ways: those would be more than there are seconds.
+        let long = "a".repeat(250);
+        let pattern: Pattern = format!("{{}}{}x", "*a".repeat(100)).parse().unwrap();
+        assert_eq!(pattern.group(&long), None);
+        assert_eq!(pattern.group(&format!("{long}x")), Some("a"));
         for wrong in ["", "*", "{", "{}{}", "{}/{}"] {
             wrong.parse::<Pattern>().unwrap_err();
         }

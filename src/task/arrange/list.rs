@@ -35,6 +35,12 @@ pub fn by_list(host: &Host, job: &Arrange, path: &Path, columns: &Columns) -> Re
         list.image,
         list.label,
     ));
+    if let Some(column) = list.may_group.as_ref().filter(|_| !job.splits.is_empty() && job.groups.is_none()) {
+        host.note(format_args!(
+            "images of one {column} may go to several splits, so that a model is judged by what it learned; --group-column \
+             {column} keeps them together"
+        ));
+    }
     let columns = [Some(list.image), Some(list.label), list.split, list.group];
     let sorted = brought_together(host, list.rows, &finder, job);
     let sorted =

@@ -93,6 +93,7 @@ pub fn shared(
             |(_, amount): &(Split, Amount)| if let Amount::Share(share) = amount { *share } else { 0.0 };
         let shares: Vec<f64> = splits.iter().map(share).collect();
         let (parts, groups) = divided(items, classes.len(), &shares, seed.unwrap_or(1));
+        require_groups(&splits, &parts, classes)?;
         return Ok((splits.iter().map(|(split, _)| Some(*split)).zip(parts).collect(), Some(groups)));
     }
     let is_drawn = seed.is_some() || splits.iter().any(|(_, amount)| matches!(amount, Amount::Share(_)));
@@ -162,6 +163,26 @@ fn counts(n: usize, amounts: &[Amount]) -> Option<Vec<usize>> {
     Some(counts)
 }
 
+/// Whether whole groups gave each split images of each class.
+///
+/// # Errors
+/// [`Kind::Data`].
+fn require_groups(splits: &[(Split, Amount)], parts: &[Vec<Item>], classes: &[String]) -> Result<()> {
+    for ((split, _), items) in splits.iter().zip(parts) {
+        let lacks: Vec<usize> =
+            (0..classes.len()).filter(|&class| items.iter().all(|item| item.class != class)).collect();
+        if !lacks.is_empty() {
+            return Err(Error::new(
+                Kind::Data,
+                format!("whole groups leave the split {split} without images of every class"),
+            )
+            .fact("missing", some_of(classes, &lacks))
+            .help("ask for fewer splits, leave these classes out, or name smaller groups"));
+        }
+    }
+    Ok(())
+}
+
 /// Whether each split has images of each class by its `counts`, and there is one to learn from.
 ///
 /// # Errors
@@ -182,7 +203,7 @@ pub fn require_all(parts: &Parts, counts: &[Vec<usize>], classes: &[String]) -> 
                 format!("the split {} has no images of every class", split.name()),
             )
             .fact("missing", some_of(classes, &lacks))
-            .help("mend the list, or draw the splits with --splits train=0.8,validation=0.2; of groups a class needs one for each split"));
+            .help("mend the list, or let the splits be drawn with --splits train=0.8,validation=0.2"));
         }
     }
     Ok(())

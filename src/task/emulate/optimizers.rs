@@ -1,7 +1,7 @@
 //! Optimizers that can be run alone: many tensors in one launch, each one longer than the one before.
 
 use super::kernels::{Array, Fill, Kernel, SAME_BITS, STEP, Sizes, array, signed};
-use crate::device::call::{Adamw, Adjust, Keeps, Sgd, Slot};
+use crate::device::call::{Adamw, Adjust, Keeps, ParameterUpdate, Sgd};
 use crate::device::{Buffer, Call};
 
 const DESCENT: Sgd = Sgd { rate: 1e-2, momentum: 0.9, nesterov: true };
@@ -30,11 +30,11 @@ fn slots<'a>(
     inputs: &'a [Buffer],
     outputs: &'a mut [Buffer],
     keeps: Keeps,
-) -> Option<Vec<Slot<'a>>> {
+) -> Option<Vec<ParameterUpdate<'a>>> {
     let mut outputs = outputs.iter_mut();
     let mut slots = Vec::with_capacity(s.of("tensors"));
     for gradient in inputs {
-        slots.push(Slot {
+        slots.push(ParameterUpdate {
             gradient,
             velocity: if keeps.velocity { Some(outputs.next()?) } else { None },
             momentum: if keeps.momentum { Some(outputs.next()?) } else { None },

@@ -6,13 +6,12 @@
 use super::names::Names;
 use crate::data::endings::Endings;
 use crate::data::{Folder, Split};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::files;
 use crate::report::csv_rows;
 use crate::task::contents::Listing;
 use crate::task::run::Run;
 use std::collections::HashSet;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// A folder as a run has parted it.
@@ -28,7 +27,7 @@ pub(super) struct Parted {
 /// are in their places, too.
 ///
 /// # Errors
-/// [`Kind::Data`] for lists that are not those that the run wrote.
+/// As [`Run::require_own`].
 pub(super) fn parted(
     run: &Run,
     all: &Folder,
@@ -37,17 +36,8 @@ pub(super) fn parted(
 ) -> Result<Option<Parted>> {
     let [train, validation] = [0, 1].map(|split| Listing::load(&run.listing(split)));
     let (Some(train), Some(validation)) = (train, validation) else { return Ok(None) };
-    for (at, (split, list)) in Split::EPOCH.into_iter().zip([&train, &validation]).enumerate() {
-        // A name that is no UTF-8 is not in it as it was seen.
-        let is_whole =
-            |(name, _): (&OsStr, u64)| name.to_str().is_some_and(|name| !name.contains('\u{fffd}'));
-        if list.files().all(is_whole) && run.saw(split, list) == Some(false) {
-            return Err(Error::new(Kind::Data, "the list of what a run saw was changed")
-                .fact("list", run.listing(at).display())
-                .help(
-                    "put it back from a copy; without any such list the run's seed draws the parts again",
-                ));
-        }
+    for (split, list) in Split::EPOCH.into_iter().zip([&train, &validation]) {
+        run.require_own(split, list)?;
     }
     let mut there = Names::of(all);
     let is_of_size =

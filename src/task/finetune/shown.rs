@@ -48,7 +48,7 @@ impl Shown {
         let (features, former) = (run.features(), run.former_features());
         let mut cache =
             Cache { folder: &features, former: former.as_deref(), limit: job.cache_limit, taken: 0 };
-        let from = extract::From {
+        let from = extract::Extraction {
             variant: job.variant,
             base: &plan.base,
             images: &job.images,

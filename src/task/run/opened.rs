@@ -20,6 +20,7 @@ use crate::task::notebook;
 use crate::task::stage::{Moment, kept};
 use crate::train::Checkpoint;
 use serde::Serialize;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// How far a run is that is not finished.
@@ -148,6 +149,32 @@ impl Run {
         let moment = self.stopped.as_ref().map(|(_, moment)| &moment.samples[at].digest);
         let seen = moment.or_else(|| self.config.training.digests.get(at))?;
         Some(*seen == listing.contents().digest)
+    }
+
+    /// Whether `listing`, as it lies in the run, is what the run wrote of a split. A name that is no UTF-8 is not in it as it
+    /// was seen, so that nothing can be said then.
+    ///
+    /// # Errors
+    /// [`Kind::Data`] if it is not.
+    pub fn require_own(&self, split: Split, listing: &Listing) -> Result<()> {
+        let is_whole =
+            |(name, _): (&OsStr, u64)| name.to_str().is_some_and(|name| !name.contains('\u{fffd}'));
+        if !listing.files().all(is_whole) || self.saw(split, listing) != Some(false) {
+            return Ok(());
+        }
+        let at = usize::from(split == Split::Validation);
+        let digest = self.config.training.digests.get(at).map_or("", String::as_str);
+        let contents = listing.contents();
+        let shown = |samples: usize, digest: &str| {
+            format!("{}, digest {}", counted(samples, "image"), digest.get(..12).unwrap_or(digest))
+        };
+        Err(Error::new(Kind::Data, format!("the list of the images of {split} was changed"))
+            .fact("list", self.listing(at).display())
+            .expected_got(
+                shown(self.config.training.samples[at], digest),
+                shown(contents.samples, &contents.digest),
+            )
+            .help("put it back from a copy"))
     }
 
     /// Whether what it learned from and was validated with are these, by names, classes and sizes. What cannot be read

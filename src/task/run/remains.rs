@@ -149,12 +149,8 @@ impl Drop for Folder {
     }
 }
 
-/// Removes the activations in `folder`, and the folder if nothing else is in it. Behind a link, which we do not make, are
-/// files of somebody else.
+/// Removes the activations in `folder`, and the folder if nothing else is in it.
 fn remove_activations(folder: &Path) {
-    if folder.is_symlink() {
-        return;
-    }
     let ours = |name: &str| {
         let (split, rest) = name.split_once('.').unwrap_or_default();
         let place = rest.split('.').next().unwrap_or_default();

@@ -155,6 +155,7 @@ impl Core<'_, '_> {
                         }
                     }
                 }
+                self.count_rows(op.imm, &addresses, 8 * u32::from(count));
                 Ok(())
             }
             Matrix::Load { count, transposed, regs, base, base_class, offset } => {
@@ -184,6 +185,7 @@ impl Core<'_, '_> {
                         };
                     }
                 }
+                self.count_rows(op.imm, &addresses, 8 * u32::from(count));
                 Ok(())
             }
         }

@@ -170,6 +170,17 @@ pub struct Touched {
     pub ideal: u64,
 }
 
+impl Touched {
+    /// Counts those of `other`, too.
+    pub fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.lanes += other.lanes;
+        self.bytes += other.bytes;
+        self.passes += other.passes;
+        self.ideal += other.ideal;
+    }
+}
+
 /// What a launch did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
@@ -177,6 +188,8 @@ pub struct Statistics {
     pub ran: Vec<Ran>,
     /// For each row of `Program::accesses`.
     pub touched: Vec<Touched>,
+    /// For each row of `Program::matrices`: the shared memory of `ldmatrix` and `stmatrix`.
+    pub matrices: Vec<Touched>,
 }
 
 impl Statistics {
@@ -185,6 +198,7 @@ impl Statistics {
         Self {
             ran: vec![Ran::default(); program.blocks.len()],
             touched: vec![Touched::default(); program.accesses.len()],
+            matrices: vec![Touched::default(); program.matrices.len()],
         }
     }
 
@@ -196,13 +210,8 @@ impl Statistics {
             a.lanes += b.lanes;
             a.diverged += b.diverged;
         }
-        for (a, b) in self.touched.iter_mut().zip(&other.touched) {
-            a.requests += b.requests;
-            a.lanes += b.lanes;
-            a.bytes += b.bytes;
-            a.passes += b.passes;
-            a.ideal += b.ideal;
-        }
+        self.touched.iter_mut().zip(&other.touched).for_each(|(a, b)| a.add(b));
+        self.matrices.iter_mut().zip(&other.matrices).for_each(|(a, b)| a.add(b));
         self
     }
 }

@@ -46,17 +46,9 @@ impl LineCount {
         self.flops += other.flops;
         self.branches += other.branches;
         self.diverged += other.diverged;
-        sum(&mut self.global, &other.global);
-        sum(&mut self.shared, &other.shared);
+        self.global.add(&other.global);
+        self.shared.add(&other.shared);
     }
-}
-
-fn sum(a: &mut Touched, b: &Touched) {
-    a.requests += b.requests;
-    a.lanes += b.lanes;
-    a.bytes += b.bytes;
-    a.passes += b.passes;
-    a.ideal += b.ideal;
 }
 
 /// The lines that ran, in order of file and line.
@@ -84,8 +76,8 @@ pub fn profile(program: &Program, module: &Module, statistics: &Statistics) -> V
                 Code::Access => {
                     let touched = &statistics.touched[op.imm as usize];
                     match program.accesses[op.imm as usize].space {
-                        Space::Shared => sum(&mut count.shared, touched),
-                        Space::Global | Space::Generic => sum(&mut count.global, touched),
+                        Space::Shared => count.shared.add(touched),
+                        Space::Global | Space::Generic => count.global.add(touched),
                         Space::Local | Space::Const | Space::Param => {}
                     }
                 }
@@ -95,11 +87,12 @@ pub fn profile(program: &Program, module: &Module, statistics: &Statistics) -> V
                         count.flops += 2 * 16 * u64::from(wgmma.n) * wgmma.k() as u64 * ran.warps;
                     }
                 }
-                Code::Matrix => {
-                    if let Matrix::Multiply { k, .. } = program.matrices[op.imm as usize] {
-                        count.flops += 2 * 16 * 8 * u64::from(k) * ran.warps;
+                Code::Matrix => match program.matrices[op.imm as usize] {
+                    Matrix::Multiply { k, .. } => count.flops += 2 * 16 * 8 * u64::from(k) * ran.warps,
+                    Matrix::Load { .. } | Matrix::Store { .. } => {
+                        count.shared.add(&statistics.matrices[op.imm as usize]);
                     }
-                }
+                },
                 _ => {}
             }
         }

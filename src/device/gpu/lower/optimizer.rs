@@ -3,7 +3,7 @@
 
 use super::Site;
 use super::site::LINEAR;
-use crate::device::call::{Adamw, Adjust, Keeps, Rmsprop, Sgd, Slot};
+use crate::device::call::{Adamw, Adjust, Keeps, ParameterUpdate, Rmsprop, Sgd};
 use crate::device::gpu::launch::{Arg, Held};
 use crate::device::gpu::params::{self, TENSORS, Tensors};
 use crate::device::{Buffer, Dtype, LossScale};
@@ -14,17 +14,28 @@ use std::mem::offset_of;
 /// What comes before a rule: on the host, and on the device if the loss was scaled.
 pub type Before<'a> = (Adjust, Option<&'a Buffer>);
 
-pub fn rmsprop_step(site: &mut Site, step: Rmsprop, before: Before, tensors: &[Slot<'_>]) -> Result<()> {
+pub fn rmsprop_step(
+    site: &mut Site,
+    step: Rmsprop,
+    before: Before,
+    tensors: &[ParameterUpdate<'_>],
+) -> Result<()> {
     launch(site, "rmsprop_step", (tensors, step.keeps()), rule(step), (before, step.rate))
 }
 
-pub fn sgd_step(site: &mut Site, step: Sgd, before: Before, tensors: &[Slot<'_>]) -> Result<()> {
+pub fn sgd_step(site: &mut Site, step: Sgd, before: Before, tensors: &[ParameterUpdate<'_>]) -> Result<()> {
     let Sgd { rate, momentum, nesterov } = step;
     let rule = Arg::value("rule", &params::Sgd { rate, momentum, nesterov: nesterov.into() });
     launch(site, "sgd_step", (tensors, step.keeps()), rule, (before, rate))
 }
 
-pub fn adamw_step(site: &mut Site, step: Adamw, t: u64, before: Before, tensors: &[Slot<'_>]) -> Result<()> {
+pub fn adamw_step(
+    site: &mut Site,
+    step: Adamw,
+    t: u64,
+    before: Before,
+    tensors: &[ParameterUpdate<'_>],
+) -> Result<()> {
     let now = step.at(t);
     let rule = params::Adamw { alpha: now.alpha, new_1: now.new_1, new_2: now.new_2, epsilon: now.epsilon };
     let rule = Arg::value("rule", &rule);
@@ -78,7 +89,7 @@ fn adjusted(Adjust { scale, l2, decay }: Adjust, rate: f32) -> Arg {
 fn launch(
     site: &mut Site,
     entry: &str,
-    (tensors, keeps): (&[Slot<'_>], Keeps),
+    (tensors, keeps): (&[ParameterUpdate<'_>], Keeps),
     rule: Arg,
     ((adjust, scaling), rate): (Before, f32),
 ) -> Result<()> {
@@ -141,7 +152,13 @@ impl Table {
     }
 
     /// Tensor `k`: its gradient, and the rest if it is stepped.
-    fn add(&mut self, site: &Site, k: usize, gradient: &Buffer, slot: Option<&Slot<'_>>) -> Result<()> {
+    fn add(
+        &mut self,
+        site: &Site,
+        k: usize,
+        gradient: &Buffer,
+        slot: Option<&ParameterUpdate<'_>>,
+    ) -> Result<()> {
         let len = gradient.len();
         let mut as_type = |name: &str, dtype: Dtype, buffer: Option<&Buffer>, column: usize| -> Result<u64> {
             let Some(buffer) = buffer else { return Ok(0) };

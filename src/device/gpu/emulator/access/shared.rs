@@ -6,6 +6,7 @@
 use super::{applied, get, set, verb};
 use crate::device::gpu::emulator::core::Core;
 use crate::device::gpu::emulator::fault::{Check, Fault, triple};
+use crate::device::gpu::emulator::grid::Touched;
 use crate::device::gpu::emulator::lanes::{LANES, Registers, lanes};
 use crate::device::gpu::emulator::shared::Write;
 use crate::ptx::{Access, Class, Group, NONE};
@@ -245,28 +246,28 @@ impl Core<'_, '_> {
         }
     }
 
-    /// Passes of a request through the 32 banks: 4 bytes at once, 8 in two halves, 16 in four quarters.
+    /// Counts an access of lanes `bits`, row `index` of the program's accesses.
     fn count_banks(&mut self, index: u32, addresses: &[u64; LANES], bits: u32, size: u32) {
-        let per_turn = match size {
-            16 => 8,
-            8 => 16,
-            _ => 32,
-        };
-        let mut passes = 0;
-        for turn in (0..LANES).step_by(per_turn) {
-            let mut seen: [Vec<u64>; 32] = Default::default();
-            for lane in lanes(bits).filter(|lane| (turn..turn + per_turn).contains(lane)) {
-                for word in addresses[lane] / 4..(addresses[lane] + u64::from(size)).div_ceil(4) {
-                    let bank = &mut seen[(word % 32) as usize];
-                    if !bank.contains(&word) {
-                        bank.push(word);
-                    }
-                }
-            }
-            passes += seen.iter().map(Vec::len).max().unwrap_or(0) as u64;
+        let (passes, ideal) = through_banks(addresses, bits, size);
+        self.count(index, bits, size, passes, ideal);
+    }
+
+    /// Counts an `ldmatrix` or `stmatrix` of `rows` rows of 16 bytes, row `index` of the program's matrices. Eight rows, a
+    /// matrix, are 128 bytes: a pass if they lie in all banks.
+    pub(in crate::device::gpu::emulator) fn count_rows(
+        &mut self,
+        index: u32,
+        addresses: &[u64; LANES],
+        rows: u32,
+    ) {
+        if !self.grid.options.statistics {
+            return;
         }
-        let turns = lanes(bits).map(|lane| lane / per_turn).fold(0u32, |seen, turn| seen | 1 << turn);
-        self.count(index, bits, size, passes, u64::from(turns.count_ones()));
+        let bits = u32::MAX >> (LANES as u32 - rows);
+        let (passes, ideal) = through_banks(addresses, bits, 16);
+        let bytes = u64::from(rows) * 16;
+        let touched = Touched { requests: 1, lanes: LANES as u64, bytes, passes, ideal };
+        self.statistics.matrices[index as usize].add(&touched);
     }
 
     pub(super) fn count(&mut self, index: u32, bits: u32, size: u32, passes: u64, ideal: u64) {
@@ -277,4 +278,28 @@ impl Core<'_, '_> {
         touched.passes += passes;
         touched.ideal += ideal;
     }
+}
+
+/// Passes of a request through the 32 banks, and the fewest: 4 bytes at once, 8 in two halves, 16 in four quarters.
+fn through_banks(addresses: &[u64; LANES], bits: u32, size: u32) -> (u64, u64) {
+    let per_turn = match size {
+        16 => 8,
+        8 => 16,
+        _ => 32,
+    };
+    let mut passes = 0;
+    for turn in (0..LANES).step_by(per_turn) {
+        let mut seen: [Vec<u64>; 32] = Default::default();
+        for lane in lanes(bits).filter(|lane| (turn..turn + per_turn).contains(lane)) {
+            for word in addresses[lane] / 4..(addresses[lane] + u64::from(size)).div_ceil(4) {
+                let bank = &mut seen[(word % 32) as usize];
+                if !bank.contains(&word) {
+                    bank.push(word);
+                }
+            }
+        }
+        passes += seen.iter().map(Vec::len).max().unwrap_or(0) as u64;
+    }
+    let turns = lanes(bits).map(|lane| lane / per_turn).fold(0u32, |seen, turn| seen | 1 << turn);
+    (passes, u64::from(turns.count_ones()))
 }

@@ -54,7 +54,9 @@ impl<'l> Block<'_, 'l> {
         let at = self.operation(part, gate);
         match &program.asynchronous[gate as usize] {
             Asynchronous::Wait { d, barrier, parity, state, order } => {
-                let refuses = self.grid.options.schedule != Schedule::Lowest && !part.refused;
+                // Lanes part and meet between two questions, so it is theirs, not the part's.
+                let is_first = part.lanes & !self.warps[index].refused != 0;
+                let refuses = self.grid.options.schedule != Schedule::Lowest && is_first;
                 let (mut core, registers) = self.core(index);
                 let addresses = core.spots(registers, barrier);
                 let mut found: [Option<usize>; LANES] = [None; LANES];
@@ -75,7 +77,6 @@ impl<'l> Block<'_, 'l> {
                     return Ok(false);
                 }
                 part.gives_up = false;
-                part.refused = over != part.lanes;
                 let mut known = None;
                 for number in found.into_iter().flatten() {
                     if known.replace(number) != Some(number) {
@@ -84,6 +85,8 @@ impl<'l> Block<'_, 'l> {
                 }
                 let p = registers.predicate_mut(*d);
                 *p = (*p & !part.lanes) | over;
+                let refused = &mut self.warps[index].refused;
+                *refused = (*refused | part.lanes) & !over;
                 Ok(true)
             }
             Asynchronous::Wgmma(wgmma) => {

@@ -44,6 +44,8 @@ struct Warp {
     line: Line,
     /// The lanes' predicates at a reducing barrier.
     reduced: u32,
+    /// Lanes whose wait, which is not over, was answered "not yet" at once.
+    refused: u32,
 }
 
 #[derive(Clone, Default)]
@@ -93,6 +95,7 @@ impl<'g, 'l> Block<'g, 'l> {
             state: State::Ended,
             line: Line { ptx: 0, place: None },
             reduced: 0,
+            refused: 0,
         };
         let size = program.shared_end + grid.dynamic;
         // Blocks of a cluster meet by themselves, so readers are to be told apart there, too.

@@ -21,13 +21,11 @@ pub(super) struct Part {
     pub waits: bool,
     /// Whether a wait at a gate answers "not yet" the next time.
     pub gives_up: bool,
-    /// Whether a wait that is not over was answered "not yet" at once.
-    pub refused: bool,
 }
 
 impl Part {
     pub fn new(at: u32, lanes: u32) -> Self {
-        Self { at, lanes, parked: false, waits: false, gives_up: false, refused: false }
+        Self { at, lanes, parked: false, waits: false, gives_up: false }
     }
 }
 
@@ -43,7 +41,7 @@ impl Block<'_, '_> {
         match warp.parts.iter_mut().find(|other| other.at == part.at) {
             Some(other) => {
                 other.lanes |= part.lanes;
-                *other = Part::new(other.at, other.lanes);
+                (other.parked, other.waits, other.gives_up) = (false, false, false);
             }
             None => warp.parts.push(part),
         }

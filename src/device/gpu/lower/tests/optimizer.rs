@@ -1,7 +1,7 @@
 //! Optimizers: how tensors are dealt out to blocks and launches, and that checks reach through the struct.
 
 use super::{Bench, check_all, words};
-use crate::device::call::{Adamw, Adjust, Sgd, Slot};
+use crate::device::call::{Adamw, Adjust, ParameterUpdate, Sgd};
 use crate::device::gpu::driver::{Address, Driver};
 use crate::device::gpu::emulator::{Emulator, Options};
 use crate::device::gpu::launch::{Arg, Held, Launch};
@@ -38,8 +38,8 @@ pub fn slot<'a>(
     weight: &'a mut Buffer,
     velocity: Option<&'a mut Buffer>,
     momentum: Option<&'a mut Buffer>,
-) -> Slot<'a> {
-    Slot { gradient, weight, velocity, momentum, mean: None, shadow: None }
+) -> ParameterUpdate<'a> {
+    ParameterUpdate { gradient, weight, velocity, momentum, mean: None, shadow: None }
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn shadows_are_known_by_name_and_format() {
     let gradients: Vec<Buffer> = (0..3).map(|k| bench.f32(300 * k + 1)).collect();
     let mut weights: Vec<Buffer> = (0..3).map(|k| bench.f32(300 * k + 1)).collect();
     let mut shadow = bench.bf16(301);
-    let mut tensors: Vec<Slot<'_>> =
+    let mut tensors: Vec<ParameterUpdate<'_>> =
         gradients.iter().zip(&mut weights).map(|(g, w)| slot(g, w, None, None)).collect();
     tensors[1].shadow = Some(&mut shadow);
     let all = bench.run(Call::SgdStep { rule: Sgd::default(), adjust: Adjust::NONE, scaling: None, tensors });
