@@ -16,6 +16,7 @@ use columns::{Class, Places, Table, is_called_group, is_called_image, is_known, 
 use csv::StringRecord;
 use finder::{Finder, has_ending};
 use records::{Record, records, text_of};
+use std::collections::HashSet;
 use std::path::Path;
 
 /// Columns by their names in the header, or by number from 1. Those that are not given are found by their
@@ -134,11 +135,20 @@ impl List {
             notes.push(format!("the first line of the list is taken for a header: {}", listed(&fields)));
         }
         let [split, group] = [split, group].map(|at| at.map(called));
-        let taken = |at: usize| at == image || matches!(&class, Class::Named(class) if *class == at);
-        let mut others = (0..first.len()).filter(|&at| has_header && group.is_none() && !taken(at));
-        let may_group = others.find(|&at| is_called_group(&first[at])).map(called);
+        let may_group = (0..first.len()).find(|&at| {
+            let is_other = at != image && !matches!(&class, Class::Named(class) if *class == at);
+            has_header && group.is_none() && is_other && is_called_group(&first[at]) && repeats(rows, at)
+        });
+        let may_group = may_group.map(called);
         Ok(Self { rows: read, image: called(image), label, split, group, may_group, notes })
     }
+}
+
+/// Whether several rows have the same in column `at`.
+fn repeats(rows: &[Record], at: usize) -> bool {
+    let mut seen = HashSet::new();
+    let mut fields = rows.iter().filter_map(|(_, row)| row.get(at)).filter(|field| !field.is_empty());
+    fields.any(|field| !seen.insert(field))
 }
 
 /// A field too many is a separator inside another, or a header that lacks one: the fields behind it are others.

@@ -36,6 +36,8 @@ impl Earlier {
         if files.iter().any(|file| !file.exists()) {
             return Ok(None);
         }
+        const WITHOUT: &str = "or begin without it: `--weights RUN/model.safetensors` instead of `--from`, or without \
+                               validation: `--validation-split 0`";
         let samples = run.config.training.samples;
         let read =
             |split: usize| Listing::load(&files[split]).filter(|list| list.files().count() == samples[split]);
@@ -49,8 +51,8 @@ impl Earlier {
                      without validation: `--validation-split 0`",
                 ));
         };
-        run.require_own(Split::Train, &train)?;
-        run.require_own(Split::Validation, &validation)?;
+        run.require_own(Split::Train, &train, WITHOUT)?;
+        run.require_own(Split::Validation, &validation, WITHOUT)?;
         // As they will be read again from where they are written: a name that is no UTF-8 is replaced.
         let mut lists = [train, validation].map(Listing::named_in_features);
         let training = &run.config.training;

@@ -351,3 +351,54 @@ fn a_classifier_on_features_is_tested() {
     succeeds(&here, &["report", "head"]);
     assert!(fs::read_to_string(here.join("head/report.html")).unwrap().contains("On the test"));
 }
+
+/// A run that was validated with nothing has a list of nothing, and is trained on; one whose list names others is not.
+#[test]
+fn a_run_without_validation_is_trained_on_and_its_images_are_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let here = here(&dir);
+    draw(&here.join("parts"), &[("all", [6, 6]), ("more", [8, 8])]);
+    fs::rename(here.join("parts/all"), here.join("pets")).unwrap();
+    fs::rename(here.join("parts/more"), here.join("more")).unwrap();
+    let run = [
+        "finetune",
+        "pets",
+        "-o",
+        "run",
+        "--size",
+        "32",
+        "--units",
+        "4",
+        "--head-epochs",
+        "1",
+        "--epochs",
+        "0",
+    ];
+    succeeds(&here, &run);
+    let on = ["finetune", "more", "--from", "run", "--validation-split", "0.25", "--epochs", "1", "-o"];
+    succeeds(&here, &[&on[..], &["on"]].concat());
+    // What it learned from is known when it lies in a validation split.
+    // (The first to be drawn are those of `pets`.)
+    draw(&here.join("split"), &[("pets", [6, 6]), ("train", [6, 6]), ("validation", [2, 2])]);
+    fs::remove_dir_all(here.join("split/pets")).unwrap();
+    for class in ["cold", "warm"] {
+        fs::copy(
+            here.join(format!("pets/{class}/0.png")),
+            here.join(format!("split/validation/{class}/known.png")),
+        )
+        .unwrap();
+    }
+    let from = ["finetune", "split", "--from", "run", "--epochs", "1", "-o", "told"];
+    let (_, told) = succeeds(&here, &from);
+    assert!(told.contains("in validation 2 images are among those that run learned from"), "{told}");
+    // Its folder has moved, and its page is gone: resume makes it of the images in their new place.
+    fs::rename(here.join("pets"), here.join("moved")).unwrap();
+    fs::remove_file(here.join("run/report.html")).unwrap();
+    succeeds(&here, &["resume", "run", "moved"]);
+    let list = here.join("run/samples-train.jsonl");
+    let lines = fs::read_to_string(&list).unwrap();
+    fs::write(&list, lines.replacen("0.png", "9.png", 1)).unwrap();
+    let error = fails(&here, &[&on[..], &["other"]].concat(), 1);
+    assert!(error.contains("the list of the images of train was changed"), "{error}");
+    assert!(error.contains("expected  12 images") && error.contains("instead of `--from`"), "{error}");
+}

@@ -37,7 +37,7 @@ pub(super) fn parted(
     let [train, validation] = [0, 1].map(|split| Listing::load(&run.listing(split)));
     let (Some(train), Some(validation)) = (train, validation) else { return Ok(None) };
     for (split, list) in Split::EPOCH.into_iter().zip([&train, &validation]) {
-        run.require_own(split, list)?;
+        run.require_own(split, list, "without any such list the run's seed draws the parts again")?;
     }
     let mut there = Names::of(all);
     let is_of_size =

@@ -143,38 +143,46 @@ impl Run {
         self.path.join(SKIPPED)
     }
 
-    /// Whether `listing` is what the run saw of a split; `None` where the run does not tell, as of the test's.
-    pub fn saw(&self, split: Split, listing: &Listing) -> Option<bool> {
+    /// How many images the run saw of a split, and their digest, which is empty where it saw none; `None` where the run does
+    /// not tell, as of the test's.
+    fn seen(&self, split: Split) -> Option<(usize, &str)> {
         let at = Split::EPOCH.iter().position(|seen| *seen == split)?;
-        let moment = self.stopped.as_ref().map(|(_, moment)| &moment.samples[at].digest);
-        let seen = moment.or_else(|| self.config.training.digests.get(at))?;
-        Some(*seen == listing.contents().digest)
+        let moment = self.stopped.as_ref().map(|(_, moment)| &moment.samples[at]);
+        let training = &self.config.training;
+        let finished = || Some((training.samples[at], training.digests.get(at)?.as_str()));
+        moment.map(|seen| (seen.samples, seen.digest.as_str())).or_else(finished)
     }
 
-    /// Whether `listing`, as it lies in the run, is what the run wrote of a split. A name that is no UTF-8 is not in it as it
-    /// was seen, so that nothing can be said then.
+    /// Whether `listing` is what the run saw of a split; `None` where the run does not tell, as of the test's.
+    pub fn saw(&self, split: Split, listing: &Listing) -> Option<bool> {
+        let (_, digest) = self.seen(split)?;
+        // Of a split that there was not nothing was written down.
+        if digest.is_empty() {
+            return Some(listing.files().next().is_none());
+        }
+        Some(*digest == listing.contents().digest)
+    }
+
+    /// Whether `listing`, as it lies in the run, is what the run wrote of a split; else an error, with what can be done
+    /// `without` it. A name that is no UTF-8 is not in it as it was seen, so that nothing can be said then.
     ///
     /// # Errors
-    /// [`Kind::Data`] if it is not.
-    pub fn require_own(&self, split: Split, listing: &Listing) -> Result<()> {
+    /// [`Kind::Data`].
+    pub fn require_own(&self, split: Split, listing: &Listing, without: &str) -> Result<()> {
         let is_whole =
             |(name, _): (&OsStr, u64)| name.to_str().is_some_and(|name| !name.contains('\u{fffd}'));
         if !listing.files().all(is_whole) || self.saw(split, listing) != Some(false) {
             return Ok(());
         }
-        let at = usize::from(split == Split::Validation);
-        let digest = self.config.training.digests.get(at).map_or("", String::as_str);
+        let (samples, digest) = self.seen(split).unwrap_or_default();
         let contents = listing.contents();
         let shown = |samples: usize, digest: &str| {
-            format!("{}, digest {}", counted(samples, "image"), digest.get(..12).unwrap_or(digest))
+            format!("{}, digest {}", counted(samples, "image"), digest.get(..12).unwrap_or("none"))
         };
         Err(Error::new(Kind::Data, format!("the list of the images of {split} was changed"))
-            .fact("list", self.listing(at).display())
-            .expected_got(
-                shown(self.config.training.samples[at], digest),
-                shown(contents.samples, &contents.digest),
-            )
-            .help("put it back from a copy"))
+            .fact("list", self.listing(usize::from(split == Split::Validation)).display())
+            .expected_got(shown(samples, digest), shown(contents.samples, &contents.digest))
+            .help(format!("put it back from a copy; {without}")))
     }
 
     /// Whether what it learned from and was validated with are these, by names, classes and sizes. What cannot be read

@@ -155,7 +155,7 @@ pub struct Ran {
     pub diverged: u64,
 }
 
-/// Counts of one memory access of the program.
+/// Counts of one memory access of the program, or of one `ldmatrix` or `stmatrix`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Touched {
     /// Requests of a warp.

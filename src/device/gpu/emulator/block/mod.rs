@@ -192,6 +192,7 @@ impl<'g, 'l> Block<'g, 'l> {
         warp.live = live;
         warp.parts = vec![Part::new(0, live)];
         warp.state = State::Runs;
+        (warp.reduced, warp.refused) = (0, 0);
         warp.keeps.local.fill(0xff);
         warp.keeps.copies.clear();
         warp.keeps.committed = [0; LANES];
