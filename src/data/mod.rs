@@ -67,6 +67,13 @@ impl Caveats {
     }
 }
 
+/// How many of `labels` are of each of so many `classes`.
+pub fn per_class(labels: &[u32], classes: usize) -> Vec<usize> {
+    let mut counts = vec![0; classes];
+    labels.iter().for_each(|&label| counts[label as usize] += 1);
+    counts
+}
+
 /// Decodes one file and resizes it.
 ///
 /// # Errors

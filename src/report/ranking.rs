@@ -13,11 +13,8 @@ impl Outcome {
     /// With what `probabilities`, a row for each image with a column for each class, say of images of `labels`.
     #[must_use]
     pub fn ranked(mut self, labels: &[u32], probabilities: &[Vec<f32>]) -> Self {
-        let rows = || probabilities.iter().zip(labels).map(|(row, &label)| (row, label as usize));
         for (class, score) in self.scores.iter_mut().enumerate() {
-            let samples: Vec<(f64, bool)> = rows()
-                .map(|(row, label)| (row.get(class).map_or(f64::NAN, |p| f64::from(*p)), label == class))
-                .collect();
+            let samples = against_the_rest(class, labels, probabilities);
             score.auc = Roc::new(samples.iter().copied()).map(|roc| roc.area);
             score.average_precision = average_precision(samples);
         }
@@ -28,17 +25,14 @@ impl Outcome {
             |values: Vec<f64>| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
         self.auc = mean(of.iter().filter_map(|score| score.auc).collect());
         self.average_precision = mean(of.iter().filter_map(|score| score.average_precision).collect());
-        let called = rows().map(|(row, label)| {
-            let highest = highest(row);
-            (row.get(highest).map_or(f64::NAN, |p| f64::from(*p)), highest == label)
-        });
         self.calibration_error =
-            Calibration::new(&called.collect::<Vec<_>>(), self.classes.len()).map(|found| found.error);
-        let among_five = |(row, label): &(&Vec<f32>, usize)| {
-            row.get(*label).is_some_and(|own| row.iter().filter(|other| *other > own).count() < 5)
+            Calibration::new(&called(labels, probabilities), self.classes.len()).map(|found| found.error);
+        let among_five = |(row, label): &(&Vec<f32>, &u32)| {
+            row.get(**label as usize).is_some_and(|own| row.iter().filter(|other| *other > own).count() < 5)
         };
-        self.top5_accuracy = (self.classes.len() > 5 && !probabilities.is_empty())
-            .then(|| rows().filter(among_five).count() as f64 / probabilities.len() as f64);
+        self.top5_accuracy = (self.classes.len() > 5 && !probabilities.is_empty()).then(|| {
+            probabilities.iter().zip(labels).filter(among_five).count() as f64 / probabilities.len() as f64
+        });
         self
     }
 
@@ -68,6 +62,25 @@ impl Outcome {
         }
         out
     }
+}
+
+/// Of each image the probability of `class`, and whether it is of it; of a row that is too short no number.
+pub(super) fn against_the_rest(class: usize, labels: &[u32], probabilities: &[Vec<f32>]) -> Vec<(f64, bool)> {
+    let probability = |row: &Vec<f32>| row.get(class).map_or(f64::NAN, |p| f64::from(*p));
+    probabilities
+        .iter()
+        .zip(labels)
+        .map(|(row, &label)| (probability(row), label as usize == class))
+        .collect()
+}
+
+/// Of each image the probability of the class that is the most probable, and whether it is of that.
+pub(super) fn called(labels: &[u32], probabilities: &[Vec<f32>]) -> Vec<(f64, bool)> {
+    let of = |(row, &label): (&Vec<f32>, &u32)| {
+        let called = highest(row);
+        (row.get(called).map_or(f64::NAN, |p| f64::from(*p)), called == label as usize)
+    };
+    probabilities.iter().zip(labels).map(of).collect()
 }
 
 /// Σ (recall_n − recall_(n−1)) · precision_n over falling scores, images of one score together, as scikit-learn's

@@ -3,7 +3,7 @@
 use super::course::{StageConfig, without_effect};
 use super::stage::ended_with;
 use super::{Finetune, Host};
-use crate::data::{Images, Split};
+use crate::data::{Images, Split, per_class};
 use crate::error::{Result, in_one_line};
 use crate::model::Architecture;
 use crate::report::{counted, counted_are};
@@ -84,8 +84,7 @@ pub(super) fn unweighted(host: &Host, stages: &[StageConfig], classes: &[String]
 /// What to say where one of `classes` has many times the `labels` of another.
 pub(super) fn uneven(classes: &[String], labels: &[u32]) -> Option<String> {
     const MANY: usize = 8;
-    let mut counts = vec![0usize; classes.len()];
-    labels.iter().for_each(|&label| counts[label as usize] += 1);
+    let counts = per_class(labels, classes.len());
     let most = (0..counts.len()).max_by_key(|&class| counts[class]);
     let least = (0..counts.len()).min_by_key(|&class| counts[class]);
     let (most, least) = most.zip(least)?;
@@ -140,8 +139,7 @@ pub(super) fn no_better_than_one(
     let last = stages.last()?;
     let accuracy = ended_with(last, history)?.val_accuracy?;
     let is_whole = last.validated(batch, labels.len()) == labels.len();
-    let mut counts = vec![0usize; classes.len()];
-    labels.iter().for_each(|&label| counts[label as usize] += 1);
+    let counts = per_class(labels, classes.len());
     let most = (0..counts.len()).max_by_key(|&class| counts[class])?;
     let share = counts[most] as f64 / labels.len().max(1) as f64;
     (is_whole && labels.len() >= ENOUGH && accuracy <= share && share < 1.0).then(|| {

@@ -16,6 +16,7 @@ use super::Outcome;
 use super::calibration::Calibration;
 use super::chart::escape;
 use super::curves::{best, curves};
+use super::ranking::{against_the_rest, called};
 use super::roc::Roc;
 use crate::data::Split;
 use crate::train::History;
@@ -74,24 +75,14 @@ impl Verdict<'_> {
         let first = usize::from(classes.len() == 2);
         (first..classes.len())
             .map(|class| {
-                let rows = self.probabilities.iter().zip(self.labels);
-                let samples = rows.map(|(row, &label)| {
-                    (row.get(class).map_or(f64::NAN, |p| f64::from(*p)), label as usize == class)
-                });
+                let samples = against_the_rest(class, self.labels, self.probabilities);
                 (classes[class].as_str(), Roc::new(samples))
             })
             .collect()
     }
 
     fn calibration(&self) -> Option<Calibration> {
-        let rows = self.probabilities.iter().zip(self.labels);
-        let samples: Vec<(f64, bool)> = rows
-            .map(|(row, &label)| {
-                let called = highest(row);
-                (f64::from(row[called]), called == label as usize)
-            })
-            .collect();
-        Calibration::new(&samples, self.outcome.classes.len())
+        Calibration::new(&called(self.labels, self.probabilities), self.outcome.classes.len())
     }
 }
 

@@ -1,5 +1,6 @@
 //! What samples of each class count: given, or from how many there are.
 
+use crate::data::per_class;
 use crate::error::{Error, Kind, Result};
 use crate::model::classes::listed;
 use serde::{Deserialize, Serialize};
@@ -51,8 +52,7 @@ impl ClassWeights {
                 .expected_got(format!("{} ({})", classes.len(), listed(classes)), weights.len())
                 .help("give one number per class, in this order, or `--class-weights auto`")),
             Self::Auto(_) => {
-                let mut counts = vec![0usize; classes.len()];
-                labels.iter().for_each(|&label| counts[label as usize] += 1);
+                let counts = per_class(labels, classes.len());
                 let weight = |&count: &usize| labels.len() as f32 / (classes.len() * count.max(1)) as f32;
                 Ok(counts.iter().map(weight).collect())
             }
